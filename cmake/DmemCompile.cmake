@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+# How everything is compiled.  dmem_compile(TARGET) gives a target the project's language, warnings and sanitizers.
+
+find_package(Threads REQUIRED)
+
+set(DMEM_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
+    -Wwrite-strings -Wvla -Wformat-security)
+
+set(DMEM_SANITIZE_FLAGS "")
+if(DMEM_SANITIZE STREQUAL "address")
+	set(DMEM_SANITIZE_FLAGS -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer)
+elseif(DMEM_SANITIZE STREQUAL "thread")
+	set(DMEM_SANITIZE_FLAGS -fsanitize=thread -fno-omit-frame-pointer)
+endif()
+
+function(dmem_compile target)
+	set_target_properties(${target} PROPERTIES
+		C_STANDARD 17
+		C_STANDARD_REQUIRED ON
+		C_EXTENSIONS ON
+		C_VISIBILITY_PRESET hidden
+		POSITION_INDEPENDENT_CODE ON)
+	# Defined empty, as "#define _GNU_SOURCE" in a file does: the two agree.
+	target_compile_definitions(${target} PRIVATE "_GNU_SOURCE=")
+	target_compile_options(${target} PRIVATE ${DMEM_WARNINGS} $<$<BOOL:${DMEM_WERROR}>:-Werror> ${DMEM_SANITIZE_FLAGS})
+	target_link_options(${target} PRIVATE ${DMEM_SANITIZE_FLAGS})
+	target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/src")
+endfunction()
+
+# Link options of a shared library whose exports a version script lists; a change of the script links again.
+function(dmem_version_script target map)
+	target_link_options(${target} PRIVATE "LINKER:--version-script=${map}")
+	set_property(TARGET ${target} APPEND PROPERTY LINK_DEPENDS "${map}")
+	if(NOT DMEM_SANITIZE)
+		# Under a sanitizer the symbols of its runtime are found when the program starts.
+		target_link_options(${target} PRIVATE "LINKER:--no-undefined")
+	endif()
+endfunction()

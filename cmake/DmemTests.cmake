@@ -1,0 +1,173 @@
+# SPDX-License-Identifier: Apache-2.0
+#
+# Tests, found by their place (tests/README.md).  Every test runs in its own scratch directory with its own registry of
+# windows, so that tests can run at the same time.  Criterion programs leave build/PRESET/results/NAME.xml;
+# sanitizer reports go to build/PRESET/sanitizer/NAME.PID, and scripts/test fails when there is one.
+
+set(DMEM_TEST_TIMEOUT_S 120)
+if(DMEM_SANITIZE)
+	set(DMEM_TEST_TIMEOUT_S 360)
+endif()
+
+# Give test `name` its label, environment, directory and time limit.
+function(dmem_test_properties name label)
+	set(scratch "${PROJECT_BINARY_DIR}/scratch/${name}")
+	file(MAKE_DIRECTORY "${scratch}" "${PROJECT_BINARY_DIR}/results" "${PROJECT_BINARY_DIR}/sanitizer")
+	set(report "log_path=${PROJECT_BINARY_DIR}/sanitizer/${name}")
+	set(environment
+		"DMEM_REGISTRY=${scratch}/registry"
+		"DMEM_SOURCE_DIR=${PROJECT_SOURCE_DIR}"
+		"DMEM_BUILD_DIR=${PROJECT_BINARY_DIR}"
+		"DMEMCTL=${PROJECT_BINARY_DIR}/dmemctl"
+		"DMEM_PRELOAD=${PROJECT_BINARY_DIR}/libdmem_preload.so"
+		"CC=${CMAKE_C_COMPILER}"
+		# Deaths by signal are seen by whoever runs the test; some tests want them.
+		"ASAN_OPTIONS=${report}:handle_segv=0:handle_sigbus=0:handle_abort=0:detect_stack_use_after_return=1"
+		"UBSAN_OPTIONS=${report}:print_stacktrace=1"
+		"TSAN_OPTIONS=${report}:handle_segv=0:handle_sigbus=0:handle_abort=0:second_deadlock_stack=1")
+	set_tests_properties(${name} PROPERTIES
+		LABELS "${label}"
+		ENVIRONMENT "${environment}"
+		WORKING_DIRECTORY "${scratch}"
+		TIMEOUT ${DMEM_TEST_TIMEOUT_S})
+endfunction()
+
+# A program of tests/, linked to the library with its internals and fault points.
+function(dmem_add_test_program name)
+	add_executable(${name} ${ARGN})
+	dmem_compile(${name})
+	target_include_directories(${name} PRIVATE "${PROJECT_SOURCE_DIR}/tests")
+	target_link_libraries(${name} PRIVATE dmem_testing)
+	if(TARGET dmem_test_support)
+		target_link_libraries(${name} PRIVATE dmem_test_support)
+	endif()
+	set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+endfunction()
+
+function(dmem_add_criterion name label)
+	dmem_add_test_program(${name} ${ARGN})
+	target_link_libraries(${name} PRIVATE PkgConfig::CRITERION)
+	# Criterion's own macros do not stand up to these, and its eq(str, ...) takes no const.
+	target_compile_options(${name} PRIVATE -Wno-pedantic -Wno-missing-prototypes -Wno-shadow -Wno-write-strings
+		$<IF:$<C_COMPILER_ID:GNU>,-Wno-discarded-qualifiers,-Wno-incompatible-pointer-types-discards-qualifiers>)
+	set(xml "${PROJECT_BINARY_DIR}/results/${name}.xml")
+	add_test(NAME ${name} COMMAND ${name} "--xml=${xml}" --timeout=${DMEM_TEST_TIMEOUT_S})
+	dmem_test_properties(${name} ${label})
+	# Tells scripts/lib/tally.py that this one must leave an XML.
+	file(WRITE "${PROJECT_BINARY_DIR}/results/${name}.criterion" "${name}\n")
+endfunction()
+
+# "unit/alloc/shared/test_slab.c" -> "unit.alloc.shared.slab"
+function(dmem_test_name source result)
+	file(RELATIVE_PATH relative "${PROJECT_SOURCE_DIR}/tests" "${source}")
+	string(REGEX REPLACE "\\.[a-z]+$" "" relative "${relative}")
+	string(REGEX REPLACE "/(test_)?([^/]*)$" "/\\2" relative "${relative}")
+	string(REPLACE "/" "." relative "${relative}")
+	set(${result} "${relative}" PARENT_SCOPE)
+endfunction()
+
+# Each test_*.c of the folder is a Criterion program; the other .c files beside it are linked to each.
+function(dmem_add_criterion_folder folder label)
+	file(GLOB_RECURSE tests CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/${folder}/test_*.c")
+	foreach(source IN LISTS tests)
+		get_filename_component(directory "${source}" DIRECTORY)
+		file(GLOB helpers CONFIGURE_DEPENDS "${directory}/*.c")
+		list(FILTER helpers EXCLUDE REGEX "/test_[^/]*$")
+		dmem_test_name("${source}" name)
+		dmem_add_criterion(${name} ${label} "${source}" ${helpers})
+	endforeach()
+endfunction()
+
+function(dmem_add_criterion_tests)
+	find_package(PkgConfig REQUIRED)
+	pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion)
+	dmem_add_criterion_folder(unit unit)
+	dmem_add_criterion_folder(crash crash)
+	file(GLOB_RECURSE conformance CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/conformance/*.c")
+	if(conformance)
+		dmem_add_criterion(conformance conformance ${conformance})
+	endif()
+endfunction()
+
+# Plain programs: exit status 0 is success.  Criterion does not start under ThreadSanitizer; these do.
+function(dmem_add_stress_tests)
+	set(prefix "")
+	if(DMEM_SANITIZE STREQUAL "thread")
+		# ThreadSanitizer wants the kernel's usual layout; where the kernel lets us, take the randomness out.
+		execute_process(COMMAND setarch -R true RESULT_VARIABLE refused OUTPUT_QUIET ERROR_QUIET)
+		if(NOT refused)
+			set(prefix setarch -R)
+		endif()
+	endif()
+	file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/stress/*.c")
+	foreach(source IN LISTS sources)
+		dmem_test_name("${source}" name)
+		dmem_add_test_program(${name} "${source}")
+		add_test(NAME ${name} COMMAND ${prefix} "$<TARGET_FILE:${name}>")
+		dmem_test_properties(${name} stress)
+	endforeach()
+endfunction()
+
+# tests/torture/NAME.c -> tests/torture_NAME, run by scripts/torture, never by ctest.
+function(dmem_add_torture)
+	file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/torture/*.c")
+	foreach(source IN LISTS sources)
+		get_filename_component(name "${source}" NAME_WE)
+		dmem_add_test_program(torture_${name} "${source}")
+	endforeach()
+endfunction()
+
+# Small programs that tests/preload runs under the shim: they see nothing of the library.
+function(dmem_add_preload_programs)
+	file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/preload/*.c")
+	foreach(source IN LISTS sources)
+		get_filename_component(name "${source}" NAME_WE)
+		add_executable(preload_${name} "${source}")
+		dmem_compile(preload_${name})
+		# What they ask of malloc must reach malloc.
+		target_compile_options(preload_${name} PRIVATE -fno-builtin -Wno-missing-prototypes
+			$<$<C_COMPILER_ID:GNU>:-Wno-alloc-size-larger-than>)
+		target_link_libraries(preload_${name} PRIVATE Threads::Threads ${CMAKE_DL_LIBS})
+		set_target_properties(preload_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+	endforeach()
+endfunction()
+
+# tests/FOLDER/test_*.py and test_*.sh: one test each; lines "ok NAME", "not ok NAME" on stdout are counted as cases.
+function(dmem_add_script_tests)
+	find_package(Python3 REQUIRED COMPONENTS Interpreter)
+	file(GLOB scripts CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/*/test_*.py" "${PROJECT_SOURCE_DIR}/tests/*/test_*.sh"
+		"${PROJECT_SOURCE_DIR}/tests/meta/check_*.py")
+	foreach(script IN LISTS scripts)
+		dmem_test_name("${script}" name)
+		string(REGEX REPLACE "\\..*$" "" label "${name}")
+		if(label STREQUAL "install" OR (DMEM_SANITIZE AND label MATCHES "^(preload|meta|scripts)$"))
+			continue() # run by scripts/test; or no code of ours runs in it
+		endif()
+		if(script MATCHES "\\.py$")
+			add_test(NAME ${name} COMMAND "${Python3_EXECUTABLE}" "${script}")
+		else()
+			add_test(NAME ${name} COMMAND bash "${script}")
+		endif()
+		dmem_test_properties(${name} ${label})
+	endforeach()
+endfunction()
+
+function(dmem_add_tests)
+	file(GLOB support CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/lib/*.c")
+	if(support)
+		add_library(dmem_test_support STATIC ${support})
+		dmem_compile(dmem_test_support)
+		target_include_directories(dmem_test_support PUBLIC "${PROJECT_SOURCE_DIR}/tests")
+		target_link_libraries(dmem_test_support PUBLIC dmem_testing)
+	endif()
+	dmem_add_stress_tests()
+	dmem_add_torture()
+	if(DMEM_SANITIZE STREQUAL "thread")
+		return()
+	endif()
+	dmem_add_criterion_tests()
+	if(NOT DMEM_SANITIZE)
+		dmem_add_preload_programs()
+	endif()
+	dmem_add_script_tests()
+endfunction()

@@ -1,0 +1,404 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * block.c: taking and giving one block.
+ *
+ * Taking: the thread's slab of the class, the next free bit, one store that clears it.  That store commits; a death after
+ * it loses this block and nothing else.
+ * Giving: by the slab's own thread one store that sets the free bit; by anybody else one CAS that sets the freed bit,
+ * then the hint for the owner.
+ *
+ * Guarantees.
+ *  A. A block is handed out to one caller at a time: only the slab's owner clears free bits, and it is one thread.
+ *  B. A pointer that is not the start of a live block is refused: its extent and slab descriptors, the class's bounds, the
+ *     free bit and the freed bit say so.  (Two threads that free one block in the same instant may both be let through to
+ *     the CAS, which lets one pass; against the owner's own free in the same instant this is best effort.)
+ *  C. Nothing read from the pool is used as an index before it is compared with local knowledge or its bounds.
+ */
+#include <errno.h>
+#include <inttypes.h>
+#include <string.h>
+
+#include "alloc/shared/heap.h"
+#include "alloc/shared/shared.h"
+#include "base/error.h"
+#include "base/fault.h"
+
+#define FULL_SLABS_LOOKED_AT 16u /* for pending frees, before new memory is asked for */
+#define ORPHANS_TRIED 4u
+#define LEASES_TRIED 4096u
+
+/* --- taking --- */
+
+/* The next free block of a slab that the calling thread owns; NULL when it has none. */
+static inline void *take_block(struct dm_shared *shared, struct dm_slab *slab)
+{
+	const struct dm_class *class = slab->class;
+	uint32_t word = slab->cursor;
+	uint64_t bits;
+	uint32_t block;
+
+	if (slab->free_count == 0)
+		return NULL;
+	for (uint32_t tried = 0; (bits = slab->bits[word]) == 0; tried++) {
+		if (tried == class->bit_words) { /* the count was wrong: somebody wrote into our metadata */
+			slab->free_count = 0;
+			return NULL;
+		}
+		word = word + 1 == class->bit_words ? 0 : word + 1;
+	}
+	block = word * 64 + (uint32_t)__builtin_ctzll(bits);
+	if (block >= class->blocks) {
+		slab->free_count = 0;
+		return NULL;
+	}
+	__atomic_store_n(&slab->bits[word], bits & (bits - 1), __ATOMIC_RELAXED);
+	slab->cursor = word;
+	slab->free_count--;
+	if (dm_window_publish(shared->window, &slab->bits[word], sizeof(bits)) != 0)
+		return NULL;
+	DM_CRASH_POINT(BLOCK_TAKEN);
+	return dm_window_at(shared->window, slab->offset + (uint64_t)block * class->block_bytes);
+}
+
+static bool has_pending(struct dm_shared *shared, const struct dm_slab *slab)
+{
+	uint64_t hint;
+
+	return dm_word_load(shared->window, slab->pending, &hint) == 0 && (hint >> slab->unit & 1);
+}
+
+/* Look through the full slabs of a bin for one that others freed blocks of; `all`: without asking the hint. */
+static struct dm_slab *collect_full(struct dm_shared *shared, struct dm_bin *bin, bool all)
+{
+	struct dm_slab *next;
+	unsigned looked_at = 0;
+
+	for (struct dm_slab *slab = bin->full; slab != NULL && (all || looked_at < FULL_SLABS_LOOKED_AT); slab = next, looked_at++) {
+		next = slab->next;
+		if ((all || has_pending(shared, slab)) && dm_slab_collect(shared, slab) > 0) {
+			dm_list_remove(&bin->full, slab);
+			return slab;
+		}
+	}
+	return NULL;
+}
+
+/* A slab of the class that a thread of this process left behind. */
+static struct dm_slab *adopt_abandoned(struct dm_shared *shared, struct dm_heap *heap, uint32_t class_index)
+{
+	struct dm_slab **list = &shared->abandoned[class_index];
+	unsigned looked_at = 0;
+	struct dm_slab *next;
+
+	for (struct dm_slab *slab = *list; slab != NULL && looked_at < FULL_SLABS_LOOKED_AT; slab = next, looked_at++) {
+		next = slab->next;
+		if (slab->free_count == 0 && has_pending(shared, slab))
+			(void)dm_slab_collect(shared, slab);
+		if (slab->free_count == 0)
+			continue;
+		dm_list_remove(list, slab);
+		dm_slab_set_heap(shared, slab, heap);
+		return slab;
+	}
+	return NULL;
+}
+
+static struct dm_slab *find_or_make_slab(struct dm_shared *shared, struct dm_heap *heap, uint32_t class_index)
+{
+	struct dm_bin *bin = &heap->bins[class_index];
+	struct dm_slab *slab = NULL;
+
+	pthread_mutex_lock(&shared->lock);
+	for (unsigned tried = 0; slab == NULL && tried < LEASES_TRIED; tried++) {
+		slab = adopt_abandoned(shared, heap, class_index);
+		if (slab == NULL)
+			slab = dm_slab_create(shared, heap, class_index);
+		if (slab != NULL || errno != ENOENT)
+			break;
+		if (dm_chunk_lease_any(shared, tried < ORPHANS_TRIED) == NULL)
+			break;
+	}
+	pthread_mutex_unlock(&shared->lock);
+	if (slab == NULL)
+		slab = collect_full(shared, bin, true);
+	return slab;
+}
+
+/* The current slab has no free block (left): collect, or take the next. */
+static void *alloc_slow(struct dm_shared *shared, struct dm_heap *heap, uint32_t class_index)
+{
+	struct dm_bin *bin = &heap->bins[class_index];
+	struct dm_slab *slab = bin->current;
+	void *block;
+
+	if (slab != NULL && has_pending(shared, slab) && dm_slab_collect(shared, slab) > 0)
+		return take_block(shared, slab);
+	if (slab != NULL)
+		dm_list_push(&bin->full, slab, DM_LIST_FULL);
+	bin->current = NULL;
+	slab = bin->partial;
+	if (slab != NULL) {
+		bin->spare -= slab->free_count == slab->class->blocks;
+		dm_list_remove(&bin->partial, slab);
+	}
+	if (slab == NULL)
+		slab = collect_full(shared, bin, false);
+	if (slab == NULL)
+		slab = find_or_make_slab(shared, heap, class_index);
+	if (slab == NULL)
+		return NULL;
+	slab->list = DM_LIST_CURRENT;
+	bin->current = slab;
+	block = take_block(shared, slab);
+	return block;
+}
+
+static void *alloc_run(struct dm_shared *shared, uint64_t bytes, uint64_t alignment, bool *fresh)
+{
+	uint64_t count = dm_divide_up(bytes, DM_EXTENT_BYTES);
+	uint64_t align_extents = alignment <= DM_EXTENT_BYTES ? 1 : alignment >> DM_EXTENT_SHIFT;
+	struct dm_extent *head;
+
+	pthread_mutex_lock(&shared->lock);
+	head = dm_run_take(shared, count, align_extents, DM_EXTENT_RUN, fresh);
+	pthread_mutex_unlock(&shared->lock);
+	return head == NULL ? NULL : dm_window_at(shared->window, head->index << DM_EXTENT_SHIFT);
+}
+
+void *dm_shared_alloc(struct dm_shared *shared, uint64_t bytes, uint64_t alignment, bool zeroed)
+{
+	uint32_t class_index = dm_class_for(&shared->classes, bytes, alignment);
+	struct dm_heap *heap;
+	struct dm_slab *slab;
+	void *block = NULL;
+	bool fresh = false;
+
+	if (class_index == DM_CLASS_NONE) {
+		if (bytes > shared->window->span_bytes) { /* also keeps the arithmetic below from overflowing */
+			errno = ENOMEM;
+			return NULL;
+		}
+		block = alloc_run(shared, bytes, alignment, &fresh);
+		if (block != NULL && zeroed && !fresh)
+			memset(block, 0, bytes);
+		return block;
+	}
+	heap = dm_heap_get(shared);
+	if (heap == NULL)
+		return NULL;
+	slab = heap->bins[class_index].current;
+	if (__builtin_expect(slab != NULL, 1))
+		block = take_block(shared, slab);
+	if (__builtin_expect(block == NULL, 0))
+		block = alloc_slow(shared, heap, class_index);
+	if (block == NULL)
+		errno = ENOMEM;
+	else if (zeroed)
+		memset(block, 0, bytes);
+	return block;
+}
+
+/* --- giving --- */
+
+static int refuse(struct dm_shared *shared, int code, const void *block, const char *what)
+{
+	atomic_fetch_add_explicit(&shared->bad_frees, 1, memory_order_relaxed);
+	return dm_fail(code, "free of %p: %s; nothing was changed: look for who frees it wrongly", block, what);
+}
+
+static int refuse_double(struct dm_shared *shared, const void *block)
+{
+	return refuse(shared, DMEM_E_DOUBLE_FREE, block, "the block is free already");
+}
+
+/* Number of the block that starts at `delta` in a slab; false when none starts there. */
+static inline bool block_number(const struct dm_class *class, uint64_t delta, uint32_t *block)
+{
+	*block = (uint32_t)(delta * class->reciprocal >> DM_RECIPROCAL_SHIFT);
+	return *block < class->blocks && (uint64_t)*block * class->block_bytes == delta;
+}
+
+static inline bool freed_is_set(struct dm_shared *shared, const uint64_t *freed, uint32_t block)
+{
+	uint64_t word;
+
+	return dm_word_load(shared->window, &freed[block / DM_FREED_BITS], &word) == 0 &&
+	       (word >> block % DM_FREED_BITS & 1);
+}
+
+/* A slab that has only free blocks goes back, but for one a class. */
+static void settle_after_free(struct dm_shared *shared, struct dm_heap *heap, struct dm_slab *slab)
+{
+	struct dm_bin *bin = &heap->bins[slab->class_index];
+
+	if (slab->list == DM_LIST_FULL) {
+		dm_list_remove(&bin->full, slab);
+		dm_list_push(&bin->partial, slab, DM_LIST_PARTIAL);
+	}
+	if (slab->list != DM_LIST_PARTIAL || slab->free_count != slab->class->blocks)
+		return;
+	if (bin->spare == 0) {
+		bin->spare = 1;
+		return;
+	}
+	dm_list_remove(&bin->partial, slab);
+	pthread_mutex_lock(&shared->lock);
+	dm_slab_destroy(shared, slab);
+	pthread_mutex_unlock(&shared->lock);
+}
+
+static int free_own(struct dm_shared *shared, struct dm_heap *heap, struct dm_slab *slab, uint32_t block, const void *address)
+{
+	uint64_t *word = &slab->bits[block / 64];
+	uint64_t bit = UINT64_C(1) << block % 64;
+	uint64_t bits = *word;
+
+	if ((bits & bit) || freed_is_set(shared, slab->freed, block))
+		return refuse_double(shared, address);
+	__atomic_store_n(word, bits | bit, __ATOMIC_RELEASE);
+	slab->free_count++;
+	if (dm_window_publish(shared->window, word, sizeof(*word)) != 0)
+		return dm_fail(-EIO, "the free of %p could not be published", address);
+	if (slab->list == DM_LIST_FULL || slab->free_count == slab->class->blocks)
+		settle_after_free(shared, heap, slab);
+	return 0;
+}
+
+/* Tell the owner of the slab that it has something to collect.  After the freed bit, never before. */
+static int set_pending(struct dm_shared *shared, uint64_t *pending, uint32_t unit)
+{
+	uint64_t bit = UINT64_C(1) << unit;
+	uint64_t old;
+	int rc = dm_word_load(shared->window, pending, &old);
+
+	while (rc == 0 && !(old & bit)) {
+		uint64_t seen;
+
+		rc = dm_word_cas(shared->window, pending, old, old | bit, &seen);
+		if (seen == old)
+			break;
+		old = seen;
+	}
+	return rc;
+}
+
+static int free_foreign(struct dm_shared *shared, const uint64_t *bits, uint64_t *freed, uint64_t *pending, uint32_t unit,
+                        uint32_t block, const void *address)
+{
+	struct dm_heap *heap = dm_heap_get(shared);
+	uint64_t free_bits;
+	int rc;
+
+	if (heap == NULL)
+		return dm_fail(-ENOMEM, "free of %p: this thread can have no heap: end some threads", address);
+	rc = dm_window_refresh(shared->window, &bits[block / 64], sizeof(uint64_t));
+	if (rc)
+		return rc;
+	free_bits = __atomic_load_n(&bits[block / 64], __ATOMIC_ACQUIRE);
+	if (free_bits >> block % 64 & 1)
+		return refuse_double(shared, address);
+	rc = dm_tag_set(shared, &freed[block / DM_FREED_BITS], UINT32_C(1) << block % DM_FREED_BITS, heap->id, heap->version++);
+	if (rc == -EALREADY)
+		return refuse_double(shared, address);
+	DM_CRASH_POINT(BLOCK_FREED_FOREIGN);
+	return rc ? rc : set_pending(shared, pending, unit);
+}
+
+static int free_run(struct dm_shared *shared, const struct dm_place *place, const void *address)
+{
+	struct dm_extent *ours;
+	struct dm_heap *heap;
+	uint64_t in_chunk = place->extent % shared->geometry.chunk_extents;
+	struct dm_chunk_atomic_pm *atomic;
+	int rc = 0;
+
+	if (place->kind == DM_EXTENT_PRIVATE)
+		return refuse(shared, DMEM_E_FOREIGN, address, "it is private memory of another member");
+	pthread_mutex_lock(&shared->lock);
+	ours = dm_extent_ours(shared, place->index);
+	if (ours != NULL && ours->kind == DM_EXTENT_RUN)
+		dm_run_release(shared, ours);
+	else if (ours != NULL)
+		rc = refuse_double(shared, address);
+	pthread_mutex_unlock(&shared->lock);
+	if (ours != NULL)
+		return rc;
+	heap = dm_heap_get(shared);
+	if (heap == NULL)
+		return dm_fail(-ENOMEM, "free of %p: this thread can have no heap: end some threads", address);
+	atomic = dm_geometry_chunk_atomic(shared->window, &shared->geometry, place->segment,
+	                                  place->extent / shared->geometry.chunk_extents);
+	rc = dm_tag_set(shared, &atomic->freed, UINT32_C(1) << in_chunk, heap->id, heap->version++);
+	return rc == -EALREADY ? refuse_double(shared, address) : rc;
+}
+
+/* The slab of ours that holds an address. */
+static inline struct dm_slab *find_slab(struct dm_shared *shared, uint64_t offset)
+{
+	uint64_t number = offset >> shared->chunk_shift;
+	struct dm_chunk *chunk = atomic_load_explicit(&shared->chunks[number], memory_order_acquire);
+	struct dm_extent *extent;
+
+	if (chunk == NULL)
+		return NULL;
+	extent = &chunk->extents[(offset >> DM_EXTENT_SHIFT) & (shared->geometry.chunk_extents - 1)];
+	if (extent->kind != DM_EXTENT_SLABS)
+		return NULL;
+	/* pairs with the release in dm_slab_structure() */
+	return atomic_load_explicit(&extent->slabs[offset >> DM_UNIT_SHIFT & (DM_UNITS_PER_EXTENT - 1)], memory_order_acquire);
+}
+
+static int free_by_place(struct dm_shared *shared, uint64_t offset, const void *address)
+{
+	struct dm_slab_pm *header;
+	struct dm_place place;
+	int rc = dm_place_find(shared, offset, &place);
+
+	if (rc == -ENOENT && dm_place_inside_run(shared, offset))
+		return refuse(shared, DMEM_E_INTERIOR, address, "it points into a block, not to its start");
+	if (rc == -ENOENT)
+		return refuse_double(shared, address);
+	if (rc)
+		return refuse(shared, rc, address, "the pool's metadata there can't be used");
+	if (!place.aligned)
+		return refuse(shared, DMEM_E_INTERIOR, address, "it points into a block, not to its start");
+	if (place.kind != DM_EXTENT_SLABS)
+		return free_run(shared, &place, address);
+	header = dm_geometry_slab(shared->window, &shared->geometry, place.segment, place.extent, place.unit);
+	return free_foreign(shared, dm_slab_bits(header),
+	                    dm_geometry_freed(shared->window, &shared->geometry, place.segment, place.extent, place.unit),
+	                    &dm_geometry_extent_atomic(shared->window, &shared->geometry, place.segment, place.extent)->pending,
+	                    place.unit, place.block, address);
+}
+
+int dm_shared_free(struct dm_shared *shared, void *address)
+{
+	uint64_t offset = dm_window_offset(shared->window, address);
+	struct dm_slab *slab = find_slab(shared, offset);
+	struct dm_heap *heap;
+	uint32_t block;
+
+	if (slab == NULL)
+		return free_by_place(shared, offset, address);
+	if (!block_number(slab->class, offset - slab->offset, &block))
+		return refuse(shared, DMEM_E_INTERIOR, address, "it points into a block, not to its start");
+	heap = atomic_load_explicit(&slab->heap, memory_order_acquire);
+	if (heap != NULL && heap == dm_heap_mine(shared))
+		return free_own(shared, heap, slab, block, address);
+	return free_foreign(shared, slab->bits, slab->freed, slab->pending, slab->unit, block, address);
+}
+
+size_t dm_shared_usable(struct dm_shared *shared, const void *address)
+{
+	uint64_t offset = dm_window_offset(shared->window, address);
+	struct dm_slab *slab = find_slab(shared, offset);
+	struct dm_place place;
+	uint32_t block;
+
+	if (slab != NULL)
+		return block_number(slab->class, offset - slab->offset, &block) ? slab->class->block_bytes : 0;
+	if (dm_place_find(shared, offset, &place) != 0 || !place.aligned)
+		return 0;
+	return place.kind == DM_EXTENT_SLABS ? shared->classes.classes[place.class_index].block_bytes
+	                                     : place.run_extents << DM_EXTENT_SHIFT;
+}

@@ -1,0 +1,31 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* heap.h: the calling thread's share of a pool. */
+#ifndef DM_ALLOC_SHARED_HEAP_H
+#define DM_ALLOC_SHARED_HEAP_H
+
+#include "alloc/shared/shared.h"
+
+#define DM_HEAP_POOLS_MAX 64u /* pools that one process can attach at a time */
+
+/* This thread's heaps by pool; NULL until it allocates.  One pointer in the static TLS block: the library must load with
+ * dlopen() too, where room there is scarce. */
+extern _Thread_local struct dm_heap **dm_heap_of_thread __attribute__((tls_model("initial-exec")));
+
+/* The calling thread's heap of this pool, if it has one. */
+static inline struct dm_heap *dm_heap_mine(struct dm_shared *shared)
+{
+	struct dm_heap **heaps = dm_heap_of_thread;
+	struct dm_heap *heap = heaps == NULL ? NULL : heaps[shared->tls_index];
+
+	return heap != NULL && heap->attach_id == shared->attach_id ? heap : NULL;
+}
+
+/* The same, made when it is missing; NULL with errno when no heap number is left in the pool. */
+static inline struct dm_heap *dm_heap_get(struct dm_shared *shared)
+{
+	struct dm_heap *heap = dm_heap_mine(shared);
+
+	return __builtin_expect(heap != NULL, 1) ? heap : dm_heap_get_slow(shared);
+}
+
+#endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * agent.c: the thread that every member has: it beats, answers for new segments, and watches one other member.
+ *
+ * The members of one host and pid namespace form a ring in the order of their slots.  Each watches the next one through its
+ * pidfd, so a death is noticed at once, by exactly one, and watching costs the same however many members there are.  When
+ * the next one has died, it is recovered and the one after it is watched.  The ring is looked at again on every beat,
+ * because members join.  A chain of deaths therefore unwinds from one survivor, and a pool all of whose members died is put
+ * right by the next to attach.
+ *
+ * The agent never waits for another member: a repair is bounded work, and only takes locks that live threads of this process
+ * hold briefly.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "failure/members.h"
+
+#define AGENT_STACK_BYTES (256u * 1024u)
+
+static void stop_watching(struct dm_members *members)
+{
+	if (members->watched_pidfd >= 0)
+		close(members->watched_pidfd);
+	members->watched_pidfd = -1;
+	members->watched_slot = DM_NO_SLOT;
+}
+
+/* A joiner that died between taking a slot and saying who it is has no pid to look at.  When its slot has not changed for a
+ * lease, counted in our own beats, it is given back: it can't have done anything yet. */
+static void look_at_joiner(struct dm_members *members, const struct dm_member_view *view)
+{
+	uint64_t seen;
+	uint64_t freed = dm_member_word(DM_MEMBER_FREE, DM_NO_SLOT, view->incarnation);
+
+	if (members->stuck.slot != view->slot || members->stuck.word != view->word) {
+		members->stuck.slot = view->slot;
+		members->stuck.word = view->word;
+		members->stuck.beats = 0;
+		return;
+	}
+	if (++members->stuck.beats <= members->lease_ms / members->beat_ms && !(view->same_host && dm_members_alive(view) == 0))
+		return;
+	if (dm_word_cas(members->window, &members->table[view->slot].state.word, view->word, freed, &seen) == 0 && seen == view->word)
+		dm_log(DMEM_LOG_INFO, "member slot %u was taken by a joiner that did not go on; it is free again", view->slot);
+	members->stuck.slot = DM_NO_SLOT;
+}
+
+/* True: this is the member to watch, the ring needs no further look. */
+static bool look_at_member(struct dm_members *members, const struct dm_member_view *view)
+{
+	int fd;
+
+	if (view->state == DM_MEMBER_JOINING)
+		look_at_joiner(members, view);
+	if (view->state == DM_MEMBER_DEAD || view->state == DM_MEMBER_RECOVERING) {
+		unsigned recovered;
+
+		(void)dm_members_recover_gone(members, &recovered);
+		return false;
+	}
+	if ((view->state != DM_MEMBER_LIVE && view->state != DM_MEMBER_LEAVING) || !view->same_host)
+		return false;
+	if (members->watched_slot == view->slot && members->watched_incarnation == view->incarnation)
+		return true;
+	fd = dm_host_open_process(view->identity.pid, view->identity.start_ticks);
+	if (fd == -ESRCH) {
+		if (dm_members_recover(members, view->slot, view->word) != 0)
+			dm_log(DMEM_LOG_WARNING, "member %u could not be recovered yet: %s", view->slot, dmem_last_error());
+		return false;
+	}
+	stop_watching(members);
+	members->watched_slot = view->slot;
+	members->watched_incarnation = view->incarnation;
+	members->watched_pidfd = fd; /* negative, when no pidfd can be had: then every beat looks again */
+	if (fd < 0) {
+		members->watched_slot = DM_NO_SLOT;
+		return dm_members_alive(view) != 0;
+	}
+	return true;
+}
+
+static void look_around(struct dm_members *members)
+{
+	uint32_t start = members->slot;
+	uint32_t slot = start;
+
+	for (uint32_t steps = 0; steps <= members->slots_max; steps++) {
+		struct dm_member_view view;
+
+		slot = dm_members_next_used(members, slot);
+		if (slot == DM_NO_SLOT)
+			slot = dm_members_next_used(members, DM_NO_SLOT);
+		if (slot == DM_NO_SLOT || slot == start)
+			break;
+		if (dm_members_view(members, slot, &view) == 0 && look_at_member(members, &view))
+			return;
+	}
+	stop_watching(members); /* alone */
+}
+
+static void follow_growth(struct dm_members *members)
+{
+	struct dm_member_beat_pm *beat = &members->table[members->slot].beat;
+	uint64_t sequence;
+
+	if (dm_word_load(members->window, &members->admin->sequence, &sequence) != 0 || sequence <= beat->sequence_mapped)
+		return;
+	if (dm_window_reload(members->window, &sequence) != 0) {
+		dm_log(DMEM_LOG_ERROR, "new memory of the pool can't be mapped here: %s", dmem_last_error());
+		return;
+	}
+	/* pairs with the refresh in dm_members_view() of the one who waits */
+	__atomic_store_n(&beat->sequence_mapped, sequence, __ATOMIC_RELEASE);
+}
+
+static void make_beat(struct dm_members *members)
+{
+	struct dm_member_beat_pm *beat = &members->table[members->slot].beat;
+
+	__atomic_store_n(&beat->beats, beat->beats + 1, __ATOMIC_RELEASE);
+	follow_growth(members);
+	if (dm_window_publish(members->window, beat, sizeof(*beat)) != 0 || dm_members_set_used(members, members->slot, true) != 0)
+		dm_log(DMEM_LOG_ERROR, "the heartbeat could not be written: %s", dmem_last_error());
+	if (!atomic_load_explicit(&members->window->lost, memory_order_relaxed))
+		(void)dm_window_probe(members->window);
+}
+
+static void sleep_until(struct dm_members *members, uint64_t wake_ns)
+{
+	struct pollfd polled[2] = {{.fd = members->agent_wake, .events = POLLIN}, {.fd = members->watched_pidfd, .events = POLLIN}};
+	uint64_t now_ns = dm_clock_now_ns();
+	uint64_t counter;
+	struct timespec left = {0};
+
+	if (now_ns < wake_ns) {
+		left.tv_sec = (time_t)((wake_ns - now_ns) / DM_NS_PER_S);
+		left.tv_nsec = (long)((wake_ns - now_ns) % DM_NS_PER_S);
+	}
+	if (ppoll(polled, 2, &left, NULL) <= 0)
+		return;
+	if (polled[0].revents && read(members->agent_wake, &counter, sizeof(counter)) < 0 && errno != EAGAIN)
+		dm_log(DMEM_LOG_WARNING, "the agent's eventfd failed: %s", strerror(errno));
+	if (polled[1].revents)
+		stop_watching(members); /* the next look finds it gone, and recovers it */
+}
+
+static void *agent_main(void *argument)
+{
+	struct dm_members *members = argument;
+	uint64_t period_ns = members->beat_ms * DM_NS_PER_MS;
+	uint64_t next_ns = dm_clock_now_ns();
+
+	pthread_setname_np(pthread_self(), "dmem-agent");
+	while (!atomic_load_explicit(&members->agent_stop, memory_order_acquire)) {
+		if (dm_clock_now_ns() >= next_ns) {
+			make_beat(members);
+			for (unsigned i = 0; i < members->beat_task_count; i++)
+				members->beat_tasks[i].task(members->beat_tasks[i].context);
+			next_ns = dm_clock_now_ns() + period_ns;
+		}
+		if (!atomic_load_explicit(&members->window->lost, memory_order_relaxed))
+			look_around(members);
+		sleep_until(members, next_ns);
+	}
+	stop_watching(members);
+	return NULL;
+}
+
+int dm_members_start_agent(struct dm_members *members)
+{
+	pthread_attr_t attributes;
+	sigset_t all;
+	sigset_t before;
+	int rc;
+
+	atomic_store(&members->agent_stop, false);
+	pthread_attr_init(&attributes);
+	pthread_attr_setstacksize(&attributes, AGENT_STACK_BYTES);
+	sigfillset(&all); /* the application's signals are for the application's threads; faults still arrive */
+	sigdelset(&all, SIGSEGV);
+	sigdelset(&all, SIGBUS);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	rc = pthread_create(&members->agent, &attributes, agent_main, members);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	pthread_attr_destroy(&attributes);
+	if (rc)
+		return dm_fail(-rc, "the agent thread can't be started (%s): raise the limit on processes (ulimit -u)", strerror(rc));
+	members->agent_runs = true;
+	return 0;
+}
+
+void dm_members_poke_agent(struct dm_members *members)
+{
+	uint64_t one = 1;
+
+	if (write(members->agent_wake, &one, sizeof(one)) < 0 && errno != EAGAIN)
+		dm_log(DMEM_LOG_WARNING, "the agent could not be woken: %s", strerror(errno));
+}
+
+void dm_members_stop_agent(struct dm_members *members)
+{
+	if (!members->agent_runs)
+		return;
+	/* pairs with the acquire in agent_main() */
+	atomic_store_explicit(&members->agent_stop, true, memory_order_release);
+	dm_members_poke_agent(members);
+	pthread_join(members->agent, NULL);
+	members->agent_runs = false;
+}

@@ -1,0 +1,342 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/*
+ * members.c: joining, leaving, and looking at the member table.
+ *
+ * Truth about a slot is its state word; the bitmap of used slots only saves walking the table.  It is set before a slot is
+ * taken and cleared after it is given back; in between a giver may clear the bit of the next taker, who puts it back on its
+ * first beat.  A member that is missing in the bitmap for one beat is noticed late by its neighbour, and nothing worse.
+ *
+ * Deaths while joining: before the CAS to JOINING nothing has happened.  After it the slot is JOINING with nobody behind it;
+ * agents give it back when it has not moved for a lease (agent.c).  After LIVE it is a member like any other.
+ */
+#include "failure/members.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <sys/prctl.h>
+#include <unistd.h>
+
+#include "base/crc32c.h"
+#include "base/error.h"
+#include "base/fault.h"
+
+int dm_members_create(struct dm_window *window, struct dm_members **result)
+{
+	const struct dm_superblock_pm *sb = &window->superblock;
+	struct dm_members *members;
+
+	if (!dm_range_inside(sb->admin_off, sizeof(struct dm_admin_pm), sb->member_off) ||
+	    !dm_range_inside(sb->member_off, (uint64_t)sb->members_max * sizeof(struct dm_member_pm), sb->heap_off))
+		return dm_fail(DMEM_E_CORRUPT, "%s: the superblock has no room for %u member slots: look at it with 'dmemctl fsck'",
+		               window->devices[0]->name, sb->members_max);
+	members = calloc(1, sizeof(*members));
+	if (members == NULL)
+		return dm_fail(-ENOMEM, "no memory to join %s", window->devices[0]->name);
+	members->window = window;
+	members->admin = dm_window_at(window, sb->admin_off);
+	members->table = dm_window_at(window, sb->member_off);
+	members->slots_max = sb->members_max;
+	members->beat_ms = sb->beat_ms;
+	members->lease_ms = sb->lease_ms;
+	members->slot = DM_NO_SLOT;
+	members->watched_slot = DM_NO_SLOT;
+	members->watched_pidfd = -1;
+	members->stuck.slot = DM_NO_SLOT;
+	members->agent_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (members->agent_wake < 0) {
+		int rc = dm_fail(-errno, "no eventfd for the agent of %s (%s): raise the limit on open files",
+		                 window->devices[0]->name, strerror(errno));
+
+		free(members);
+		return rc;
+	}
+	pthread_mutex_init(&members->admin_mutex, NULL);
+	pthread_mutex_init(&members->recover_mutex, NULL);
+	dm_host_identify(&members->host);
+	*result = members;
+	return 0;
+}
+
+void dm_members_destroy(struct dm_members *members)
+{
+	close(members->agent_wake);
+	if (members->watched_pidfd >= 0)
+		close(members->watched_pidfd);
+	pthread_mutex_destroy(&members->admin_mutex);
+	pthread_mutex_destroy(&members->recover_mutex);
+	free(members);
+}
+
+void dm_members_forget(struct dm_members *members)
+{
+	members->agent_runs = false;
+	members->slot = DM_NO_SLOT;
+	pthread_mutex_init(&members->admin_mutex, NULL);
+	pthread_mutex_init(&members->recover_mutex, NULL);
+}
+
+int dm_failure_register_repair(struct dm_members *members, int order, dm_repair_fn repair, void *context)
+{
+	unsigned at = members->repair_count;
+
+	if (at == DM_REPAIRS_MAX)
+		return dm_fail(-ENOSPC, "more than %u repairs are registered", DM_REPAIRS_MAX);
+	for (; at > 0 && members->repairs[at - 1].order > order; at--)
+		members->repairs[at] = members->repairs[at - 1];
+	members->repairs[at].order = order;
+	members->repairs[at].repair = repair;
+	members->repairs[at].context = context;
+	members->repair_count++;
+	return 0;
+}
+
+int dm_members_on_beat(struct dm_members *members, dm_beat_fn task, void *context)
+{
+	if (members->beat_task_count == DM_BEAT_TASKS_MAX)
+		return dm_fail(-ENOSPC, "more than %u beat tasks are registered", DM_BEAT_TASKS_MAX);
+	members->beat_tasks[members->beat_task_count].task = task;
+	members->beat_tasks[members->beat_task_count].context = context;
+	members->beat_task_count++;
+	return 0;
+}
+
+int dm_members_set_used(struct dm_members *members, uint32_t slot, bool used)
+{
+	uint64_t *word = &members->admin->slots_used[slot / 64];
+	uint64_t bit = UINT64_C(1) << slot % 64;
+	uint64_t old;
+	int rc = dm_word_load(members->window, word, &old);
+
+	while (rc == 0 && ((old & bit) != 0) != used) {
+		uint64_t seen;
+
+		rc = dm_word_cas(members->window, word, old, used ? old | bit : old & ~bit, &seen);
+		if (rc == 0 && seen == old)
+			break;
+		old = seen;
+	}
+	return rc;
+}
+
+uint32_t dm_members_next_used(struct dm_members *members, uint32_t after)
+{
+	uint32_t slot = after == DM_NO_SLOT ? 0 : after + 1;
+
+	while (slot < members->slots_max) {
+		uint64_t used;
+
+		if (dm_word_load(members->window, &members->admin->slots_used[slot / 64], &used) != 0)
+			return DM_NO_SLOT;
+		used >>= slot % 64;
+		if (used != 0) {
+			slot += (uint32_t)__builtin_ctzll(used);
+			return slot < members->slots_max ? slot : DM_NO_SLOT;
+		}
+		slot = (slot / 64 + 1) * 64;
+	}
+	return DM_NO_SLOT;
+}
+
+static bool identity_is_whole(const struct dm_member_identity_pm *identity)
+{
+	return identity->crc == dm_crc32c(identity, offsetof(struct dm_member_identity_pm, crc));
+}
+
+int dm_members_view(struct dm_members *members, uint32_t slot, struct dm_member_view *view)
+{
+	struct dm_member_pm *entry = &members->table[slot];
+	uint64_t word;
+	int rc = dm_word_load(members->window, &entry->state.word, &word);
+
+	if (rc == 0 && dm_member_word_state(word) == DM_MEMBER_FREE)
+		return -ENOENT;
+	if (rc == 0 && dm_member_word_state(word) > DM_MEMBER_LEAVING)
+		return dm_fail(DMEM_E_CORRUPT, "%s: member slot %u has state %u, which can't be: look at the pool with 'dmemctl fsck'",
+		               members->window->devices[0]->name, slot, (unsigned)dm_member_word_state(word));
+	if (rc == 0)
+		rc = dm_window_refresh(members->window, entry, sizeof(*entry));
+	if (rc)
+		return rc;
+	memset(view, 0, sizeof(*view));
+	view->slot = slot;
+	view->word = word;
+	view->state = dm_member_word_state(word);
+	view->incarnation = dm_member_word_incarnation(word);
+	view->recoverer = dm_member_word_recoverer(word);
+	view->identity = entry->identity;
+	view->beat = entry->beat;
+	view->names = entry->names;
+	view->names.host_name[sizeof(view->names.host_name) - 1] = 0;
+	view->identified = identity_is_whole(&view->identity) && view->identity.incarnation == view->incarnation &&
+	                   view->identity.pid > 0;
+	view->same_host = view->identified && memcmp(view->identity.host, members->host.id, 16) == 0 &&
+	                  view->identity.pid_namespace == members->host.pid_namespace;
+	return 0;
+}
+
+int dm_members_alive(const struct dm_member_view *view)
+{
+	if (!view->same_host)
+		return -1;
+	return dm_host_process_alive(view->identity.pid, view->identity.start_ticks);
+}
+
+/* Take a slot: FREE -> JOINING with the next incarnation.  -EAGAIN: somebody has it. */
+static int take_slot(struct dm_members *members, uint32_t slot)
+{
+	uint64_t *word = &members->table[slot].state.word;
+	uint64_t old;
+	uint64_t seen = 0;
+	uint32_t incarnation;
+	int rc = dm_word_load(members->window, word, &old);
+
+	if (rc || dm_member_word_state(old) != DM_MEMBER_FREE)
+		return rc ? rc : -EAGAIN;
+	incarnation = dm_member_word_incarnation(old) + 1;
+	rc = dm_members_set_used(members, slot, true);
+	DM_CRASH_POINT(MEMBER_BIT_SET);
+	if (rc == 0)
+		rc = dm_word_cas(members->window, word, old, dm_member_word(DM_MEMBER_JOINING, DM_NO_SLOT, incarnation), &seen);
+	if (rc || seen != old)
+		return rc ? rc : -EAGAIN;
+	DM_CRASH_POINT(MEMBER_JOINING);
+	members->slot = slot;
+	members->incarnation = incarnation;
+	return 0;
+}
+
+static int find_slot(struct dm_members *members, bool trust_bitmap)
+{
+	for (uint32_t slot = 0; slot < members->slots_max; slot++) {
+		uint64_t used = 0;
+		int rc = 0;
+
+		if (trust_bitmap)
+			rc = dm_word_load(members->window, &members->admin->slots_used[slot / 64], &used);
+		if (rc == 0 && (used >> slot % 64 & 1) == 0)
+			rc = take_slot(members, slot);
+		else if (rc == 0)
+			continue;
+		if (rc != -EAGAIN)
+			return rc;
+	}
+	return -EAGAIN;
+}
+
+static int write_identity(struct dm_members *members)
+{
+	struct dm_member_pm *entry = &members->table[members->slot];
+	struct dm_member_identity_pm identity = {.pid = getpid(), .incarnation = members->incarnation};
+	int rc;
+
+	memcpy(identity.host, members->host.id, sizeof(identity.host));
+	identity.pid_namespace = members->host.pid_namespace;
+	identity.start_ticks = dm_host_start_ticks(identity.pid);
+	prctl(PR_GET_NAME, identity.program);
+	identity.crc = dm_crc32c(&identity, offsetof(struct dm_member_identity_pm, crc));
+	entry->identity = identity;
+	entry->beat = (struct dm_member_beat_pm){.sequence_mapped = members->window->superblock.sequence};
+	entry->retire = (struct dm_member_retire_pm){.head = {0}};
+	memcpy(entry->names.host_name, members->host.name, sizeof(entry->names.host_name));
+	rc = dm_window_publish(members->window, &entry->identity, sizeof(entry->identity) + sizeof(entry->beat));
+	if (rc == 0)
+		rc = dm_window_publish(members->window, &entry->retire, sizeof(entry->retire) + sizeof(entry->names));
+	DM_CRASH_POINT(MEMBER_IDENTIFIED);
+	return rc;
+}
+
+static int go_live(struct dm_members *members)
+{
+	uint64_t joining = dm_member_word(DM_MEMBER_JOINING, DM_NO_SLOT, members->incarnation);
+	uint64_t live = dm_member_word(DM_MEMBER_LIVE, DM_NO_SLOT, members->incarnation);
+	uint64_t seen;
+	int rc = dm_word_cas(members->window, &members->table[members->slot].state.word, joining, live, &seen);
+
+	if (rc == 0 && seen != joining) /* we were away for longer than a lease, and taken for dead */
+		rc = -EAGAIN;
+	if (rc == 0)
+		DM_CRASH_POINT(MEMBER_LIVE);
+	return rc;
+}
+
+/* What was added to the pool between the attach's look at the superblock and the moment when others began to wait for
+ * us (LIVE) is mapped here; from then on the agent answers.  The full fence pairs with the one in dm_members_all_mapped(). */
+static int catch_up(struct dm_members *members)
+{
+	struct dm_member_beat_pm *beat = &members->table[members->slot].beat;
+	uint64_t sequence;
+	int rc;
+
+	dm_fence_full();
+	rc = dm_word_load(members->window, &members->admin->sequence, &sequence);
+	if (rc || sequence <= beat->sequence_mapped)
+		return rc;
+	rc = dm_window_reload(members->window, &sequence);
+	if (rc)
+		return rc;
+	__atomic_store_n(&beat->sequence_mapped, sequence, __ATOMIC_RELEASE);
+	return dm_window_publish(members->window, beat, sizeof(*beat));
+}
+
+int dm_members_join(struct dm_members *members)
+{
+	unsigned recovered = 0;
+	int rc;
+
+	for (unsigned round = 0; round < 100; round++) {
+		rc = find_slot(members, round == 0);
+		if (rc == -EAGAIN && round > 0) {
+			rc = dm_members_recover_gone(members, &recovered);
+			if (rc == 0 && recovered == 0)
+				return dm_fail(DMEM_E_MEMBERS, "%s has %u member slots, and all are in use: detach some members, or create the "
+				               "pool with a larger ?members=", members->window->devices[0]->name, members->slots_max);
+			rc = -EAGAIN;
+		} else if (rc == 0) {
+			rc = write_identity(members);
+			if (rc == 0)
+				rc = go_live(members);
+		}
+		if (rc != -EAGAIN)
+			break;
+		members->slot = DM_NO_SLOT;
+	}
+	if (rc == 0)
+		rc = catch_up(members);
+	return rc == -EAGAIN ? dm_fail(DMEM_E_MEMBERS, "%s: no member slot could be had in 100 tries: try again",
+	                               members->window->devices[0]->name) : rc;
+}
+
+void dm_members_leave(struct dm_members *members)
+{
+	uint64_t *word = &members->table[members->slot].state.word;
+	uint64_t live = dm_member_word(DM_MEMBER_LIVE, DM_NO_SLOT, members->incarnation);
+	uint64_t seen;
+
+	if (dm_word_cas(members->window, word, live, dm_member_word(DM_MEMBER_FREE, DM_NO_SLOT, members->incarnation), &seen) == 0 &&
+	    seen == live) {
+		DM_CRASH_POINT(MEMBER_LEFT);
+		if (dm_members_set_used(members, members->slot, false) != 0)
+			dm_log(DMEM_LOG_WARNING, "the bit of member slot %u could not be cleared", members->slot);
+	}
+	members->slot = DM_NO_SLOT;
+}
+
+bool dm_members_all_mapped(struct dm_members *members, uint64_t sequence, uint32_t *laggard)
+{
+	dm_fence_full(); /* pairs with the one in catch_up() */
+	for (uint32_t slot = dm_members_next_used(members, DM_NO_SLOT); slot != DM_NO_SLOT;
+	     slot = dm_members_next_used(members, slot)) {
+		struct dm_member_view view;
+
+		if (dm_members_view(members, slot, &view) != 0)
+			continue;
+		if ((view.state == DM_MEMBER_LIVE && view.beat.sequence_mapped < sequence) || view.state == DM_MEMBER_JOINING) {
+			*laggard = slot;
+			return false;
+		}
+	}
+	return true;
+}
