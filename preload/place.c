@@ -19,25 +19,25 @@
 #include "dmem/dmem.h"
 #include "shim.h"
 
-#define LOCAL_OVERHEAD 8u       /* glibc's header before each block */
-#define RETRY_FULL_AFTER 4096u  /* allocations that stay local after the pool was full */
+#define LOCAL_OVERHEAD   8u    /* glibc's header before each block */
+#define RETRY_FULL_AFTER 4096u /* allocations that stay local after the pool was full */
 
 enum { SHIM_COLD, SHIM_STARTING, SHIM_READY };
 
 static _Atomic int state;
 static struct shim_settings settings;
-static bool counting;                       /* a limit or the report asks for it */
-static size_t (*real_usable)(void *block);  /* glibc's malloc_usable_size */
+static bool counting;                        /* a limit or the report asks for it */
+static size_t (*real_usable)(void *block);   /* glibc's malloc_usable_size */
 static uintptr_t library_first, library_end; /* libdmem's code and data */
 
 static _Thread_local __attribute__((tls_model("initial-exec"))) int inside;
 
 static _Atomic int64_t local_bytes, local_peak, pool_bytes, pool_peak;
 static _Atomic uint64_t local_blocks, pool_blocks, fallbacks; /* allocated so far */
-static _Atomic bool pool_used;              /* there may be blocks in the pool */
-static _Atomic bool pool_off;               /* it can't be had: not asked again */
+static _Atomic bool pool_used;                                /* there may be blocks in the pool */
+static _Atomic bool pool_off;                                 /* it can't be had: not asked again */
 static _Atomic bool warned;
-static _Atomic uint32_t pool_pause;         /* allocations until a full pool is asked again */
+static _Atomic uint32_t pool_pause; /* allocations until a full pool is asked again */
 
 extern char **environ;
 
@@ -147,7 +147,8 @@ static bool has_room(size_t bytes)
 static void warn_once(const char *why)
 {
 	if (!atomic_exchange(&warned, true))
-		shim_say("%s[%d]: no memory from the pool, using local memory instead: %s", shim_program_name(), (int)getpid(), why);
+		shim_say("%s[%d]: no memory from the pool, using local memory instead: %s", shim_program_name(), (int)getpid(),
+		         why);
 }
 
 /* The pool gave nothing: decide whether and when to ask it again. */
@@ -315,8 +316,8 @@ __attribute__((destructor)) static void report(void)
 	if (!settings.stats)
 		return;
 	shim_say("%s[%d]: local %lld KiB (peak %lld KiB, %llu blocks), pool %lld KiB (peak %lld KiB, %llu blocks), "
-	         "%llu times the pool had nothing", shim_program_name(), (int)getpid(),
-	         (long long)(local_bytes / 1024), (long long)(local_peak / 1024), (unsigned long long)local_blocks,
-	         (long long)(pool_bytes / 1024), (long long)(pool_peak / 1024), (unsigned long long)pool_blocks,
-	         (unsigned long long)fallbacks);
+	         "%llu times the pool had nothing",
+	         shim_program_name(), (int)getpid(), (long long)(local_bytes / 1024), (long long)(local_peak / 1024),
+	         (unsigned long long)local_blocks, (long long)(pool_bytes / 1024), (long long)(pool_peak / 1024),
+	         (unsigned long long)pool_blocks, (unsigned long long)fallbacks);
 }

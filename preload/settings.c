@@ -13,8 +13,8 @@
 #include "base/arith.h"
 #include "shim.h"
 
-#define HIGH_FD 200 /* clear of the numbers that shells and their scripts use */
-#define NAME_BYTES 16 /* of a thread, with the final zero */
+#define HIGH_FD    200 /* clear of the numbers that shells and their scripts use */
+#define NAME_BYTES 16  /* of a thread, with the final zero */
 
 static char own_name[NAME_BYTES];
 static int said_to = STDERR_FILENO;

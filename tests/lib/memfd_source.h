@@ -13,15 +13,15 @@
 #include "alloc/private/private.h"
 
 #define SOURCE_EXTENT_BYTES (UINT64_C(2) << 20)
-#define SOURCE_EXTENTS_MAX 4096u
+#define SOURCE_EXTENTS_MAX  4096u
 
 struct memfd_source {
 	pthread_mutex_t lock;
 	int fd;
 	uint64_t extents;
 	uint64_t taken;
-	uint64_t run_max;          /* longer runs are refused, as if the pool were fragmented */
-	bool wrong_give;           /* something was given back that had not been taken like that */
+	uint64_t run_max; /* longer runs are refused, as if the pool were fragmented */
+	bool wrong_give;  /* something was given back that had not been taken like that */
 	bool map_fails;
 	uint32_t run[SOURCE_EXTENTS_MAX]; /* length at the first extent of a run */
 	bool used[SOURCE_EXTENTS_MAX];

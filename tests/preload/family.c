@@ -75,7 +75,7 @@ static void alignments(void)
 	errno = 55;
 	EXPECT(posix_memalign(&block, bad, 100) == EINVAL && block == before && errno == 55);
 	EXPECT(posix_memalign(&block, 4, 100) == EINVAL && posix_memalign(&block, 0, 100) == EINVAL);
-	block = memalign(24, 100); /* rounded up, as glibc does */
+	block = memalign(bad, 100); /* rounded up, as glibc does */
 	EXPECT(block && (uintptr_t)block % 32 == 0);
 	free(block);
 	block = valloc(1);

@@ -9,7 +9,7 @@
 
 #include "expect.h"
 
-#define ROUNDS 40
+#define ROUNDS    40
 #define FAR_BYTES (4u << 20)
 
 extern char **environ;

@@ -6,7 +6,7 @@
 #include "expect.h"
 
 #define BLOCKS 3000
-#define BYTES 50000
+#define BYTES  50000
 
 static char *blocks[BLOCKS];
 

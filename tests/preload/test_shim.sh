@@ -239,6 +239,28 @@ settings() {
 	fi
 }
 
+# A program may close files that it did not open, and open others in their place: those must not be taken for the pool.
+strange_files() {
+	local status=0
+	mkdir "$WORK/files"
+	(cd "$WORK/files" && under pool "$PYTHON" -c '
+import os
+first = [str(i) for i in range(100000)]
+os.closerange(3, 1024)
+files = [os.open(f"file{i}", os.O_RDWR | os.O_CREAT) for i in range(100)]
+for fd in files:
+    os.ftruncate(fd, 1 << 32)
+second = [str(i) * 3 for i in range(400000)]
+large = [bytes(30_000_000) for i in range(10)]
+written = [fd for fd in files if os.fstat(fd).st_blocks]
+print(len(first) + len(second) + len(large), "written into:", written)') >"$WORK/out.files" 2>"$WORK/err.files" || status=$?
+	if [ "$status" = 0 ] && [ "$(cat "$WORK/out.files")" = "500010 written into: []" ]; then
+		ok files_of_the_program_are_not_taken_for_the_pool
+	else
+		not_ok files_of_the_program_are_not_taken_for_the_pool "status $status: $(cat "$WORK/out.files")" "$WORK/err.files"
+	fi
+}
+
 # Without a limit the shim never touches the pool: no file is made, no thread started.
 untouched() {
 	local threads
@@ -271,6 +293,7 @@ real_programs
 pools_that_give_nothing
 settings
 untouched
+strange_files
 pool_is_whole
 remove_pool "$POOL_FILE" || not_ok remove_pool "somebody is still attached"
 echo "$passed passed, $failed failed"

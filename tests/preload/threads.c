@@ -6,10 +6,10 @@
 
 #include "expect.h"
 
-#define THREADS 8
+#define THREADS     8
 #define GENERATIONS 6
-#define SLOTS 512
-#define STEPS 20000
+#define SLOTS       512
+#define STEPS       20000
 
 /* A slot holds a block or nothing; whoever swaps a block out owns it. */
 static _Atomic(uint32_t *) slots[SLOTS];

@@ -13,8 +13,8 @@
 #include "lib/memfd_source.h"
 
 #define THREADS 4
-#define SLOTS 1024
-#define STEPS 60000
+#define SLOTS   1024
+#define STEPS   60000
 
 struct block {
 	size_t bytes; /* of this block, at both ends of it */

@@ -11,7 +11,8 @@
 #include "alloc/private/heap.h"
 #include "base/error.h"
 
-#define SMALLEST_PIECE 16u /* a run may be made of pieces, of a 16th of it or more: then it does not drain a pool in vain */
+/* A run may be made of pieces, each a 16th of it at least: smaller ones would drain a pool in vain. */
+#define SMALLEST_PIECE 16u
 
 static bool is_claimed(const struct dm_private *heap, uint64_t index)
 {

@@ -16,8 +16,8 @@
 #include "alloc/private/heap.h"
 #include "base/error.h"
 
-#define SHARDS 64u
-#define SLOTS_FIRST 256u
+#define SHARDS           64u
+#define SLOTS_FIRST      256u
 #define FREED_REMEMBERED 32u
 
 #if defined(__has_feature)
@@ -29,10 +29,10 @@
 /* A sanitizer's malloc takes the place of some of glibc's names and not of others. */
 #include <malloc.h>
 #include <stdlib.h>
-#define __libc_malloc malloc
-#define __libc_calloc calloc
+#define __libc_malloc   malloc
+#define __libc_calloc   calloc
 #define __libc_memalign memalign
-#define __libc_free free
+#define __libc_free     free
 #else
 /* glibc's allocator under the names that nobody interposes. */
 void *__libc_malloc(size_t bytes);
@@ -55,8 +55,11 @@ struct shard {
 	uint32_t freed_next;
 };
 
-#define ONE_SHARD {.lock = PTHREAD_MUTEX_INITIALIZER}
-#define FOUR_SHARDS ONE_SHARD, ONE_SHARD, ONE_SHARD, ONE_SHARD
+#define ONE_SHARD                         \
+	{                                     \
+		.lock = PTHREAD_MUTEX_INITIALIZER \
+	}
+#define FOUR_SHARDS    ONE_SHARD, ONE_SHARD, ONE_SHARD, ONE_SHARD
 #define SIXTEEN_SHARDS FOUR_SHARDS, FOUR_SHARDS, FOUR_SHARDS, FOUR_SHARDS
 static struct shard shards[SHARDS] = {SIXTEEN_SHARDS, SIXTEEN_SHARDS, SIXTEEN_SHARDS, SIXTEEN_SHARDS};
 

@@ -15,7 +15,7 @@ void *dm_private_local_map(uint64_t bytes)
 
 void dm_private_local_unmap(void *address, uint64_t bytes)
 {
-	if (address)
+	if (address && bytes)
 		munmap(address, bytes);
 }
 

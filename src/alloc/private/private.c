@@ -21,8 +21,8 @@
 static int reserve_range(struct dm_private *heap)
 {
 	for (uint64_t bytes = RANGE_BYTES_MAX; bytes >= RANGE_BYTES_MIN; bytes /= 2) {
-		char *at = mmap(NULL, bytes + DM_PRIVATE_ALIGNMENT_MAX, PROT_NONE,
-		                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+		char *at =
+			mmap(NULL, bytes + DM_PRIVATE_ALIGNMENT_MAX, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 		uint64_t base, before;
 
 		if (at == MAP_FAILED)
@@ -293,7 +293,7 @@ int dm_private_locate(struct dm_private *heap, const void *address, uint64_t *wi
 
 bool dm_private_inherited(const struct dm_private *heap)
 {
-	return heap->inherited || !dm_private_is_here(heap);
+	return heap->inherited;
 }
 
 uint64_t dm_private_mapped_bytes(struct dm_private *heap)

@@ -43,7 +43,8 @@ bool dm_private_contains(const struct dm_private *heap, const void *address);
 
 /* The extent of the window whose memory is behind the address.  DMEM_E_FOREIGN when none is: then the address is not in
  * use, or the heap was inherited and its memory is local. */
-int dm_private_locate(struct dm_private *heap, const void *address, uint64_t *window_extent, uint64_t *offset_in_extent);
+int dm_private_locate(struct dm_private *heap, const void *address, uint64_t *window_extent,
+                      uint64_t *offset_in_extent);
 
 /* True in a child of fork(), for heaps that its parent made: their blocks can be used and freed, but are local memory, and
  * dm_private_alloc() gives NULL (ENOMEM).  New pool memory wants a heap of its own. */

@@ -13,7 +13,7 @@
 #include "base/error.h"
 
 static const struct {
-	uint32_t bytes;           /* of a slab */
+	uint32_t bytes; /* of a slab */
 	uint32_t block_bytes_max;
 } kinds[DM_PRIVATE_KINDS] = {
 	{64u << 10, 8u << 10},
@@ -257,7 +257,7 @@ void *dm_private_slab_alloc(struct dm_private *heap, uint32_t class_index)
 /* Where a pointer points, checked under the lock of its class, which is held on success. */
 struct place {
 	struct dm_slab *slab;
-	uint32_t at;          /* the slab's place in its extent */
+	uint32_t at; /* the slab's place in its extent */
 	uint32_t class_index;
 	uint32_t block;
 };

@@ -388,17 +388,37 @@ int dm_shared_free(struct dm_shared *shared, void *address)
 	return free_foreign(shared, slab->bits, slab->freed, slab->pending, slab->unit, block, address);
 }
 
+/* Is the block in use, as far as can be told from here? */
+static bool is_live(struct dm_shared *shared, const uint64_t *bits, const uint64_t *freed, uint32_t block)
+{
+	return dm_window_refresh(shared->window, &bits[block / 64], sizeof(uint64_t)) == 0 &&
+	       !(__atomic_load_n(&bits[block / 64], __ATOMIC_ACQUIRE) >> block % 64 & 1) && !freed_is_set(shared, freed, block);
+}
+
+static size_t usable_by_place(struct dm_shared *shared, uint64_t offset)
+{
+	struct dm_slab_pm *header;
+	struct dm_place place;
+	uint64_t *freed;
+
+	if (dm_place_find(shared, offset, &place) != 0 || !place.aligned)
+		return 0;
+	if (place.kind != DM_EXTENT_SLABS)
+		return place.run_extents << DM_EXTENT_SHIFT;
+	header = dm_geometry_slab(shared->window, &shared->geometry, place.segment, place.extent, place.unit);
+	freed = dm_geometry_freed(shared->window, &shared->geometry, place.segment, place.extent, place.unit);
+	return is_live(shared, dm_slab_bits(header), freed, place.block) ? shared->classes.classes[place.class_index].block_bytes : 0;
+}
+
 size_t dm_shared_usable(struct dm_shared *shared, const void *address)
 {
 	uint64_t offset = dm_window_offset(shared->window, address);
 	struct dm_slab *slab = find_slab(shared, offset);
-	struct dm_place place;
 	uint32_t block;
 
-	if (slab != NULL)
-		return block_number(slab->class, offset - slab->offset, &block) ? slab->class->block_bytes : 0;
-	if (dm_place_find(shared, offset, &place) != 0 || !place.aligned)
+	if (slab == NULL)
+		return usable_by_place(shared, offset);
+	if (!block_number(slab->class, offset - slab->offset, &block) || !is_live(shared, slab->bits, slab->freed, block))
 		return 0;
-	return place.kind == DM_EXTENT_SLABS ? shared->classes.classes[place.class_index].block_bytes
-	                                     : place.run_extents << DM_EXTENT_SHIFT;
+	return slab->class->block_bytes;
 }

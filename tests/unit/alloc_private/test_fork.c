@@ -9,6 +9,7 @@
 #include <sys/resource.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 
 #include "alloc/private/heap.h"
 #include "dmem/error.h"
@@ -237,6 +238,35 @@ Test(private_fork, a_handler_in_the_forking_thread_may_store_and_free)
 	cr_assert(eq(int, touch_while_frozen(), 0));
 	cr_assert(eq(u64, source.taken, taken + 1));
 	cr_assert(ne(ptr, dm_private_alloc(heap, 16, 0, false), NULL));
+}
+
+static pthread_mutex_t of_program = PTHREAD_MUTEX_INITIALIZER;
+
+static void *store_under_lock(void *block)
+{
+	for (uint64_t i = 0; !stop; i++) {
+		pthread_mutex_lock(&of_program);
+		*(volatile uint64_t *)block = i;
+		pthread_mutex_unlock(&of_program);
+	}
+	return NULL;
+}
+
+Test(private_fork, a_handler_that_waits_for_a_thread_that_waits_for_the_fork_gets_its_lock)
+{
+	const struct timespec a_while = {.tv_nsec = 200000000};
+	void *block = dm_private_alloc(heap, 100, 0, false);
+	pthread_t thread;
+
+	cr_assert(eq(int, pthread_create(&thread, NULL, store_under_lock, block), 0));
+	dm_private_fork_prepare();
+	nanosleep(&a_while, NULL);
+	cr_expect(eq(int, pthread_mutex_trylock(&of_program), EBUSY)); /* its holder is in a store, and waits for us */
+	cr_expect(eq(int, pthread_mutex_lock(&of_program), 0));
+	dm_private_fork_parent();
+	pthread_mutex_unlock(&of_program);
+	stop = true;
+	pthread_join(thread, NULL);
 }
 
 Test(private_fork, what_a_handler_stored_after_the_copy_is_in_the_child)

@@ -247,7 +247,7 @@ Test(private_heap, empty_extents_go_back_but_for_a_few)
 }
 
 #define THREADS 4
-#define SLOTS 256
+#define SLOTS   256
 
 /* Blocks carry their own check sum of size and slot; a block that two threads had would show. */
 static void *churn(void *seed_in)
