@@ -269,7 +269,7 @@ static int conduct(struct demo *demo)
 	process_stop(&demo->c);
 	process_stop(&demo->by_socket);
 	if (demo->keep && result == 0) {
-		printf("\nThe pool is still there:  dmemctl info %s\n", demo->order.uri);
+		printf("\nThe pool is still there: %s\n", demo->order.uri);
 		return 0;
 	}
 	error = dmem_pool_destroy(demo->order.uri);

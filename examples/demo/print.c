@@ -90,7 +90,7 @@ void print_built(const struct demo_built *built)
 		row("", duration(built->settle_ns, text), note);
 	}
 	if (built->full)
-		printf("\n   /dev/shm is full: the index covers the text up to there\n");
+		printf("\n   the pool's file system is full: the index covers the text up to there\n");
 }
 
 static void address_row(const char *what, uint64_t a, uint64_t b, uint64_t c)

@@ -144,7 +144,8 @@ def the_map_shows_what_fills_the_pool():
                 assert cells.count(mark) == kinds[kind]["extents"], f"{kind}: {cells} {kinds}"
                 assert (kind in legend) == (kinds[kind]["extents"] != 0 or kind == "free"), legend
             assert kinds["run"]["extents"] == 5 and kinds["run"]["runs"] == 1, kinds
-            assert kinds["private"]["extents"] >= 3 and kinds["slabs"]["blocks_live"] == 4000, kinds
+            assert kinds["private"]["extents"] >= 3 and kinds["private"]["runs"] == 1, kinds
+            assert kinds["slabs"]["blocks_live"] == 4000, kinds
             assert kinds["slabs"]["bytes_live"] >= 2000 * 1064, kinds
         kinds = good_json("map", uri)["kinds"]
         assert kinds["private"]["extents"] == 0 and kinds["run"]["extents"] == 5, kinds
@@ -167,6 +168,18 @@ def the_document_of_the_map_covers_every_extent_once():
                 assert sum(r["count"] for r in ranges if r["kind"] == name) == kind["extents"], name
         slot = good_json("members", uri)["members"][0]["slot"]
         assert {r["owner"] for r in ranges if r["kind"] == "private"} == {slot}, ranges
+
+
+@case
+def the_document_of_the_map_is_in_order_over_several_segments():
+    with pool(size="256M") as uri, member(uri):
+        good("grow", uri, "512M")
+        good("add", uri, fresh_uri(), "--size", "128M")
+        document = good_json("map", uri)
+        firsts = [entry["first"] for entry in document["ranges"]]
+        assert firsts == sorted(firsts), firsts
+        assert {entry["device"] for entry in document["ranges"]} == {0, 1}, document
+        assert sum(kind["bytes"] for kind in document["kinds"].values()) == 640 * MIB, document
 
 
 @case

@@ -68,8 +68,9 @@ const struct ctl_command ctl_commands[] = {
 	 "  dmemctl roots file:/dev/shm/a\n"},
 	{"fsck", "[URI]", 0, 1, CTL_BIT(CTL_REPAIR), ctl_run_fsck, "check a pool, and repair it",
 	 "Checks every structure of a pool, which may be in use or too damaged to attach, and prints each finding.  Without\n"
-	 "--repair nothing is changed.  Exit code 0: clean.  1: something was found (with --repair: and repaired, where the\n"
-	 "last line says so; run it again to see a 0).  3: there is no such pool, or it can't be opened.\n"
+	 "--repair damage is left as it is.  (What members left behind that died is taken over in any case, as by every\n"
+	 "process that attaches.)  Exit code 0: clean.  1: something was found, and with --repair perhaps repaired, the last\n"
+	 "line says so; run it again to see a 0.  3: there is no such pool, or it can't be opened.\n"
 	 "\n"
 	 "  dmemctl fsck file:/dev/shm/a\n"
 	 "  dmemctl fsck file:/dev/shm/a --repair\n"

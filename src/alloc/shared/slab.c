@@ -187,12 +187,14 @@ static void commit_slab(struct dm_shared *shared, struct dm_slab *slab)
 struct dm_slab *dm_slab_create(struct dm_shared *shared, struct dm_heap *heap, uint32_t class_index)
 {
 	uint32_t units = shared->classes.classes[class_index].units;
-	uint32_t unit = 0;
+	uint32_t unit;
 	struct dm_extent *extent = find_room(shared, units, &unit);
 	struct dm_slab *slab;
 
-	if (extent == NULL)
+	if (extent == NULL) {
+		unit = 0;
 		extent = start_extent(shared);
+	}
 	if (extent == NULL)
 		return NULL;
 	slab = dm_slab_structure(shared, extent, unit, class_index);
