@@ -117,7 +117,5 @@ function(dmem_add_benches)
 		set_target_properties(${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/bench")
 		# What a benchmark needs beyond that stands beside it.
 		include("${PROJECT_SOURCE_DIR}/bench/${name}.cmake" OPTIONAL)
-		# What one benchmark needs beyond that stands in bench/bench_NAME.cmake.
-		include("${PROJECT_SOURCE_DIR}/bench/${name}.cmake" OPTIONAL)
 	endforeach()
 endfunction()

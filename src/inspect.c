@@ -277,6 +277,7 @@ struct extent_walk {
 	struct dmem_pool *pool;
 	int (*each)(void *, const struct dm_inspect_extent *);
 	void *context;
+	uint32_t segment; /* the next whose metadata is to be shown */
 	int rc;
 };
 
@@ -286,30 +287,20 @@ static enum dm_inspect_kind inspect_kind(enum dm_extent_kind kind)
 	case DM_EXTENT_FREE: return DM_KIND_LEASED;
 	case DM_EXTENT_SLABS: return DM_KIND_SLABS;
 	case DM_EXTENT_RUN: return DM_KIND_RUN;
-	case DM_EXTENT_CONTINUED: return DM_KIND_RUN;
+	case DM_EXTENT_CONTINUED: return DM_KIND_LEASED; /* a mark that counts for nothing */
 	case DM_EXTENT_PRIVATE: return DM_KIND_PRIVATE;
 	default: return DM_KIND_QUARANTINED;
 	}
 }
 
-static int show_extent(void *context, const struct dm_walk_extent *from)
-{
-	struct extent_walk *walk = context;
-	struct dm_inspect_extent extent = {.index = from->index, .kind = inspect_kind(from->kind), .device = from->device,
-	                                   .owner = from->owner, .run_extents = from->run_extents, .blocks_live = from->blocks_live,
-	                                   .bytes_live = from->bytes_live, .bytes_waiting = from->bytes_waiting};
-
-	walk->rc = walk->each(walk->context, &extent);
-	return walk->rc;
-}
-
-static void show_metadata(struct extent_walk *walk)
+/* Metadata of the segments that begin before `limit` and were not shown yet. */
+static void show_metadata(struct extent_walk *walk, uint64_t limit)
 {
 	struct dm_window *window = walk->pool->window;
 	uint32_t segments = atomic_load_explicit(&window->segment_count, memory_order_acquire);
 
-	for (uint32_t i = 0; i < segments; i++) {
-		const struct dm_segment *segment = &window->segments[i];
+	for (; walk->rc == 0 && walk->segment < segments && window->segments[walk->segment].window_first < limit; walk->segment++) {
+		const struct dm_segment *segment = &window->segments[walk->segment];
 
 		for (uint64_t index = segment->window_first; walk->rc == 0 && index < segment->data_first; index++) {
 			struct dm_inspect_extent extent = {.index = index, .kind = DM_KIND_METADATA, .device = segment->device,
@@ -320,17 +311,29 @@ static void show_metadata(struct extent_walk *walk)
 	}
 }
 
+static int show_extent(void *context, const struct dm_walk_extent *from)
+{
+	struct extent_walk *walk = context;
+	struct dm_inspect_extent extent = {.index = from->index, .kind = inspect_kind(from->kind), .device = from->device,
+	                                   .owner = from->owner, .run_extents = from->run_extents, .blocks_live = from->blocks_live,
+	                                   .bytes_live = from->bytes_live, .bytes_waiting = from->bytes_waiting};
+
+	show_metadata(walk, from->index);
+	if (walk->rc == 0)
+		walk->rc = walk->each(walk->context, &extent);
+	return walk->rc;
+}
+
 int dm_inspect_extents(struct dmem_pool *pool, int (*each)(void *, const struct dm_inspect_extent *), void *context)
 {
 	struct extent_walk walk = {.pool = pool, .each = each, .context = context};
 	struct dm_walk pool_walk = {.extent = show_extent, .context = &walk};
 	int rc = dm_pool_check(pool);
 
-	if (rc)
-		return rc;
-	show_metadata(&walk);
-	if (walk.rc == 0)
+	if (rc == 0)
 		rc = dm_walk_pool(pool->shared, &pool_walk);
+	if (rc == 0)
+		show_metadata(&walk, UINT64_MAX);
 	return rc ? rc : walk.rc;
 }
 

@@ -82,7 +82,8 @@ int dm_inspect_classes(struct dmem_pool *pool, int (*each)(void *, const struct 
 
 /*
  * Check and, where that is possible without losing data, repair a pool that may be too damaged to attach: superblock
- * copies first.  `repair` 0 only looks.  Then as dmem_pool_validate().  Returns 0 clean, 1 damage that was repaired,
+ * copies first.  `repair` 0 repairs nothing, but what members of this host left that died
+ * is recovered as with every attach.  Then as dmem_pool_validate().  Returns 0 clean, 1 damage that was repaired,
  * DMEM_E_CORRUPT damage that stays, or why the pool can't be opened.
  */
 int dm_inspect_fsck(const char *uri, int repair, dmem_finding_fn callback, void *context);

@@ -19,7 +19,7 @@ const char *ctl_uri(struct ctl *ctl, bool from_operand)
 	if (pool != NULL && pool[0] != '\0')
 		return pool;
 	/* What dmem_default_pool() uses; asking that itself would create the pool that was only to be looked at. */
-	snprintf(ctl->default_uri, sizeof(ctl->default_uri), "file:/dev/shm/dmem-%u", (unsigned)getuid());
+	snprintf(ctl->default_uri, sizeof(ctl->default_uri), "file:/dev/shm/dmem-%u", (unsigned)geteuid());
 	return ctl->default_uri;
 }
 

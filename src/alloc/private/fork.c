@@ -136,7 +136,8 @@ static void unprotect(const struct dm_private *heap, const struct dm_private_cop
 	(void)mprotect(address, bytes, PROT_READ | PROT_WRITE);
 }
 
-/* Room for a stretch's copy.  Aligned as extents are, so that huge pages may serve it: a fifth of the time of small ones, measured. */
+/* Room for a stretch's copy.  Aligned as extents are, so that huge pages may serve it: small ones took five times as
+ * long for 1 GiB. */
 static char *room_for(const struct dm_private_copy *stretch)
 {
 	const uint64_t bytes = stretch->count * DM_PRIVATE_EXTENT_BYTES;
@@ -164,8 +165,7 @@ static void copy_heap(struct dm_private *heap)
 		for (uint64_t j = 0; stretch->copy && j < stretch->count; j++)
 			copy_extent(heap, stretch->first + j, stretch->copy + j * DM_PRIVATE_EXTENT_BYTES);
 		if (!stretch->copy)
-			dm_log(DMEM_LOG_ERROR,
-			       "fork: no memory for a copy of %llu MiB of private pool memory; the child can't use them",
+			dm_log(DMEM_LOG_ERROR, "fork: no memory to copy %llu MiB of private pool memory: the child can't use it",
 			       (unsigned long long)(stretch->count * DM_PRIVATE_EXTENT_BYTES / DM_MIB));
 	}
 }

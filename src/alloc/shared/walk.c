@@ -169,7 +169,8 @@ static void check_run_parts(struct chunk_look *look, uint64_t in_segment, uint64
 	}
 }
 
-static void check_continues(struct chunk_look *look, uint64_t in_segment, uint64_t index, uint64_t argument)
+/* Gives the kind of the run. */
+static enum dm_extent_kind check_continues(struct chunk_look *look, uint64_t in_segment, uint64_t index, uint64_t argument)
 {
 	uint64_t back = argument >> DM_CONTINUED_SHIFT;
 	const struct dm_extent_pm *head;
@@ -178,14 +179,16 @@ static void check_continues(struct chunk_look *look, uint64_t in_segment, uint64
 
 	if (back == 0 || back > in_segment) {
 		find(look, "extent %" PRIu64 " continues a run that starts outside its segment", index);
-		return;
+		return DM_EXTENT_CONTINUED;
 	}
 	head = dm_geometry_extent(look->shared->window, &look->shared->geometry, look->segment, in_segment - back);
 	/* a mark that was left by a death before the commit counts for nothing, and is no damage once its chunk is orphaned */
-	if (dm_chunk_owner_state(look->owner_word) == DM_CHUNK_LEASED &&
-	    (!dm_desc_read(__atomic_load_n(&head->desc, __ATOMIC_ACQUIRE), index - back, &kind, &length) ||
-	     (kind != DM_EXTENT_RUN && kind != DM_EXTENT_PRIVATE) || length <= back))
+	if (dm_desc_read(__atomic_load_n(&head->desc, __ATOMIC_ACQUIRE), index - back, &kind, &length) &&
+	    (kind == DM_EXTENT_RUN || kind == DM_EXTENT_PRIVATE) && length > back)
+		return kind;
+	if (dm_chunk_owner_state(look->owner_word) == DM_CHUNK_LEASED)
 		find(look, "extent %" PRIu64 " continues a run that does not reach it", index);
+	return DM_EXTENT_CONTINUED;
 }
 
 /* Look at one extent.  Returns how many extents of the chunk it accounts for. */
@@ -216,7 +219,7 @@ static uint64_t look_at_extent(struct chunk_look *look, uint64_t in_segment, uin
 		for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT;)
 			unit += look_at_unit(look, in_segment, &extent, unit);
 	if (kind == DM_EXTENT_CONTINUED)
-		check_continues(look, in_segment, extent.index, argument);
+		extent.kind = check_continues(look, in_segment, extent.index, argument);
 	if (kind == DM_EXTENT_RUN || kind == DM_EXTENT_PRIVATE) {
 		if (argument == 0 || argument > look->segment->data_extents - in_segment)
 			find(look, "the run of extent %" PRIu64 " is longer than its segment", extent.index);
@@ -231,7 +234,8 @@ static uint64_t look_at_extent(struct chunk_look *look, uint64_t in_segment, uin
 	for (uint64_t i = 0; look->walk != NULL && look->walk->extent != NULL && i < covered; i++) {
 		if (kind == DM_EXTENT_RUN || kind == DM_EXTENT_PRIVATE || kind == DM_EXTENT_CONTINUED)
 			extent.bytes_live = DM_EXTENT_BYTES;
-		if (look->walk->extent(look->walk->context, &extent) != 0)
+		look->walk->ended = look->walk->extent(look->walk->context, &extent) != 0;
+		if (look->walk->ended)
 			break;
 		extent.index++;
 		extent.run_extents = 0;
@@ -243,7 +247,7 @@ static void look_at_chunk(struct chunk_look *look)
 {
 	uint32_t count = look->shared->geometry.chunk_extents;
 
-	for (uint64_t at = 0; at < count;)
+	for (uint64_t at = 0; at < count && (look->walk == NULL || !look->walk->ended);)
 		at += look_at_extent(look, look->chunk * count + at, count - at);
 }
 
@@ -307,7 +311,7 @@ int dm_walk_pool(struct dm_shared *shared, struct dm_walk *walk)
 			continue;
 		}
 		look.segment = segment;
-		for (uint64_t chunk = 0; rc == 0 && chunk < chunks; chunk++) {
+		for (uint64_t chunk = 0; rc == 0 && chunk < chunks && !walk->ended; chunk++) {
 			look.chunk = chunk;
 			rc = walk_chunk(&look, walk);
 		}

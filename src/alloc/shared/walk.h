@@ -11,7 +11,7 @@ struct dm_walk_extent {
 	uint64_t index;            /* window extent */
 	uint32_t device;
 	uint32_t owner;            /* slot; DM_NO_SLOT */
-	enum dm_extent_kind kind;  /* FREE: leased and empty */
+	enum dm_extent_kind kind;  /* FREE: leased and empty; the later parts of a run have the kind of its head */
 	uint64_t run_extents;      /* at the head of a run */
 	uint64_t blocks_live;
 	uint64_t bytes_live;
@@ -32,6 +32,7 @@ struct dm_walk {
 	void (*finding)(void *context, const char *sentence);
 	void *context;
 	uint64_t findings; /* how many there were */
+	bool ended;        /* a callback wanted no more */
 };
 
 /* Extents of leased and orphaned chunks, ascending in each segment.  A value other than 0 from a callback ends the walk.  Findings
