@@ -9,7 +9,14 @@
 #include "pool.h"
 
 static _Atomic(struct dmem_pool *) default_pool;
-static pthread_mutex_t default_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_mutex_t default_lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP; /* as the list's, pool.c */
+
+void dm_default_after_fork(void)
+{
+	static const pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+
+	default_lock = fresh;
+}
 
 static int attach_or_create(const char *uri, struct dmem_pool **pool)
 {
@@ -41,7 +48,11 @@ struct dmem_pool *dmem_default_pool(void)
 
 	if (pool != NULL && atomic_load_explicit(&pool->attached, memory_order_relaxed))
 		return pool;
-	pthread_mutex_lock(&default_lock);
+	rc = -pthread_mutex_lock(&default_lock);
+	if (rc) {
+		errno = -rc;
+		return NULL;
+	}
 	pool = atomic_load(&default_pool);
 	if (pool == NULL || !atomic_load(&pool->attached)) {
 		rc = attach_default(&pool);

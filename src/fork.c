@@ -50,7 +50,7 @@ static void renew_pool(struct dmem_pool *pool)
 
 static void before_fork(void)
 {
-	dm_pool_list_lock();
+	(void)dm_pool_list_lock(); /* can only fail for a fork() from inside an attach, which does not fork */
 	dm_heap_fork_prepare();
 	each_pool(prepare_pool);
 }
@@ -68,6 +68,7 @@ static void after_in_child(void)
 	dm_heap_fork_child(NULL);
 	each_pool(renew_pool);
 	dm_pool_list_after_fork();
+	dm_default_after_fork();
 }
 
 static void register_handlers(void)
@@ -87,9 +88,10 @@ int dm_pool_rejoin(struct dmem_pool *pool)
 {
 	struct dm_members *members;
 	struct dm_shared *shared;
-	int rc = 0;
+	int rc = dm_pool_list_lock();
 
-	dm_pool_list_lock();
+	if (rc)
+		return rc;
 	if (atomic_load(&pool->attached) && atomic_load(&pool->fork_generation) != atomic_load(&dm_fork_generation)) {
 		members = pool->members;
 		shared = pool->shared;

@@ -21,12 +21,15 @@ _Atomic(struct dmem_pool *) dm_pools[DM_POOLS_MAX];
 _Atomic unsigned dm_pools_count;
 _Atomic unsigned dm_fork_generation;
 
-static pthread_mutex_t list_lock = PTHREAD_MUTEX_INITIALIZER;
+/* Checks for errors: under the shim, a malloc() of the C library inside of an attach may come back to us, and must be told no. */
+static pthread_mutex_t list_lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
 static struct dmem_pool *all_handles;
 
-void dm_pool_list_lock(void)
+int dm_pool_list_lock(void)
 {
-	pthread_mutex_lock(&list_lock);
+	int rc = pthread_mutex_lock(&list_lock);
+
+	return rc == 0 ? 0 : dm_fail_quietly(-rc, "this thread is attaching or detaching a pool already");
 }
 
 void dm_pool_list_unlock(void)
@@ -36,7 +39,9 @@ void dm_pool_list_unlock(void)
 
 void dm_pool_list_after_fork(void)
 {
-	pthread_mutex_init(&list_lock, NULL);
+	static const pthread_mutex_t fresh = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP;
+
+	list_lock = fresh;
 }
 
 int dm_pool_check_slow(struct dmem_pool *pool)
@@ -206,9 +211,10 @@ int dmem_pool_attach(const char *uri_text, const struct dmem_attach_options *opt
 	rc = dm_uri_parse(uri_text, uri);
 	if (rc == 0)
 		rc = dm_fork_register();
+	if (rc == 0)
+		rc = dm_pool_list_lock();
 	if (rc)
 		goto err_free;
-	dm_pool_list_lock();
 	if (atomic_load(&dm_pools_count) > 0)
 		rc = find_attached(uri, &pool);
 	if (rc == 0 && pool != NULL)
@@ -228,10 +234,13 @@ err_free:
 int dmem_pool_detach(struct dmem_pool *pool)
 {
 	struct dm_private *private_heap;
+	int rc;
 
 	if (pool == NULL)
 		return dm_fail(-EINVAL, "the pool is NULL");
-	dm_pool_list_lock();
+	rc = dm_pool_list_lock();
+	if (rc)
+		return rc;
 	if (!atomic_load(&pool->attached)) {
 		dm_pool_list_unlock();
 		return dm_fail(DMEM_E_DETACHED, "the pool was detached before");
@@ -284,7 +293,9 @@ struct dm_private *dm_pool_private(struct dmem_pool *pool)
 
 	if (heap != NULL && !dm_private_inherited(heap))
 		return heap;
-	dm_pool_list_lock();
+	rc = dm_pool_list_lock();
+	if (rc)
+		goto err_errno;
 	heap = atomic_load(&pool->private_heap);
 	if (heap == NULL || dm_private_inherited(heap)) { /* an inherited heap stays reachable by its addresses */
 		rc = dm_private_create(&source, &heap);
@@ -294,6 +305,7 @@ struct dm_private *dm_pool_private(struct dmem_pool *pool)
 	dm_pool_list_unlock();
 	if (rc == 0)
 		return heap;
+err_errno:
 	errno = dm_error_errno(rc);
 	return NULL;
 }

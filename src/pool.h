@@ -38,9 +38,11 @@ extern _Atomic unsigned dm_fork_generation;
 int dm_pool_rejoin(struct dmem_pool *pool);
 /* Register the fork handlers, once. */
 int dm_fork_register(void);
-void dm_pool_list_lock(void);
+/* -EDEADLK when this thread has it already. */
+int dm_pool_list_lock(void);
 void dm_pool_list_unlock(void);
 void dm_pool_list_after_fork(void);
+void dm_default_after_fork(void);
 /* members, shared allocator, agent for an open window (pool.c). */
 int dm_pool_join(struct dmem_pool *pool);
 

@@ -12,9 +12,11 @@
  * hold briefly.
  */
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -23,9 +25,46 @@
 
 #define AGENT_STACK_BYTES (256u * 1024u)
 
+/* A program may close descriptors that it did not open, and have files of its own under their numbers by now: nothing is read,
+ * written or closed here before it was recognised. */
+static bool is_our_pipe(const struct dm_members *members, int fd)
+{
+	struct stat status;
+
+	return fstat(fd, &status) == 0 && S_ISFIFO(status.st_mode) && status.st_ino == members->agent_wake_inode;
+}
+
+int dm_agent_open_pipe(struct dm_members *members)
+{
+	struct stat status;
+
+	if (pipe2(members->agent_wake, O_CLOEXEC | O_NONBLOCK) != 0)
+		return -errno;
+	for (unsigned i = 0; i < 2; i++) {
+		int high = fcntl(members->agent_wake[i], F_DUPFD_CLOEXEC, 512); /* out of the program's way */
+
+		if (high < 0)
+			continue;
+		close(members->agent_wake[i]);
+		members->agent_wake[i] = high;
+	}
+	if (fstat(members->agent_wake[0], &status) == 0)
+		members->agent_wake_inode = status.st_ino;
+	return 0;
+}
+
+void dm_agent_close(struct dm_members *members)
+{
+	for (unsigned i = 0; i < 2; i++)
+		if (is_our_pipe(members, members->agent_wake[i]))
+			close(members->agent_wake[i]);
+	if (dm_host_is_pidfd(members->watched_pidfd, members->watched_pid))
+		close(members->watched_pidfd);
+}
+
 static void stop_watching(struct dm_members *members)
 {
-	if (members->watched_pidfd >= 0)
+	if (dm_host_is_pidfd(members->watched_pidfd, members->watched_pid))
 		close(members->watched_pidfd);
 	members->watched_pidfd = -1;
 	members->watched_slot = DM_NO_SLOT;
@@ -77,6 +116,7 @@ static bool look_at_member(struct dm_members *members, const struct dm_member_vi
 	stop_watching(members);
 	members->watched_slot = view->slot;
 	members->watched_incarnation = view->incarnation;
+	members->watched_pid = view->identity.pid;
 	members->watched_pidfd = fd; /* negative, when no pidfd can be had: then every beat looks again */
 	if (fd < 0) {
 		members->watched_slot = DM_NO_SLOT;
@@ -131,11 +171,19 @@ static void make_beat(struct dm_members *members)
 		(void)dm_window_probe(members->window);
 }
 
+static void drain_pipe(struct dm_members *members)
+{
+	char bytes[64];
+
+	if (is_our_pipe(members, members->agent_wake[0]) && read(members->agent_wake[0], bytes, sizeof(bytes)) < 0 && errno != EAGAIN)
+		dm_log(DMEM_LOG_WARNING, "the agent's pipe failed: %s", strerror(errno));
+}
+
 static void sleep_until(struct dm_members *members, uint64_t wake_ns)
 {
-	struct pollfd polled[2] = {{.fd = members->agent_wake, .events = POLLIN}, {.fd = members->watched_pidfd, .events = POLLIN}};
+	struct pollfd polled[2] = {{.fd = is_our_pipe(members, members->agent_wake[0]) ? members->agent_wake[0] : -1, .events = POLLIN},
+	                           {.fd = members->watched_pidfd, .events = POLLIN}};
 	uint64_t now_ns = dm_clock_now_ns();
-	uint64_t counter;
 	struct timespec left = {0};
 
 	if (now_ns < wake_ns) {
@@ -144,10 +192,15 @@ static void sleep_until(struct dm_members *members, uint64_t wake_ns)
 	}
 	if (ppoll(polled, 2, &left, NULL) <= 0)
 		return;
-	if (polled[0].revents && read(members->agent_wake, &counter, sizeof(counter)) < 0 && errno != EAGAIN)
-		dm_log(DMEM_LOG_WARNING, "the agent's eventfd failed: %s", strerror(errno));
-	if (polled[1].revents)
+	if (polled[0].revents)
+		drain_pipe(members);
+	if (polled[1].revents) {
+		bool ours = dm_host_is_pidfd(members->watched_pidfd, members->watched_pid);
+
 		stop_watching(members); /* the next look finds it gone, and recovers it */
+		if (!ours)              /* or it opens another pidfd, but not at once again and again */
+			dm_clock_sleep_ns(DM_NS_PER_MS);
+	}
 }
 
 static void *agent_main(void *argument)
@@ -197,9 +250,8 @@ int dm_members_start_agent(struct dm_members *members)
 
 void dm_members_poke_agent(struct dm_members *members)
 {
-	uint64_t one = 1;
-
-	if (write(members->agent_wake, &one, sizeof(one)) < 0 && errno != EAGAIN)
+	/* without the pipe, the agent looks at its next beat */
+	if (is_our_pipe(members, members->agent_wake[1]) && write(members->agent_wake[1], "", 1) < 0 && errno != EAGAIN)
 		dm_log(DMEM_LOG_WARNING, "the agent could not be woken: %s", strerror(errno));
 }
 

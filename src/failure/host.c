@@ -120,6 +120,27 @@ int dm_host_open_process(pid_t pid, uint64_t start_ticks)
 	return fd;
 }
 
+bool dm_host_is_pidfd(int fd, pid_t pid)
+{
+	char line[128];
+	bool found = false;
+	FILE *info;
+
+	if (fd < 0)
+		return false;
+	snprintf(line, sizeof(line), "/proc/self/fdinfo/%d", fd);
+	info = fopen(line, "re");
+	while (info != NULL && !found && fgets(line, sizeof(line), info) != NULL) {
+		long number;
+
+		/* "Pid:" is -1 once the process is gone and reaped */
+		found = sscanf(line, "Pid: %ld", &number) == 1 && (number == pid || number == -1);
+	}
+	if (info != NULL)
+		fclose(info);
+	return found;
+}
+
 int dm_host_process_alive(pid_t pid, uint64_t start_ticks)
 {
 	int fd = dm_host_open_process(pid, start_ticks);

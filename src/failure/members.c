@@ -15,7 +15,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
 #include <sys/prctl.h>
 #include <unistd.h>
 
@@ -45,9 +44,8 @@ int dm_members_create(struct dm_window *window, struct dm_members **result)
 	members->watched_slot = DM_NO_SLOT;
 	members->watched_pidfd = -1;
 	members->stuck.slot = DM_NO_SLOT;
-	members->agent_wake = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (members->agent_wake < 0) {
-		int rc = dm_fail(-errno, "no eventfd for the agent of %s (%s): raise the limit on open files",
+	if (dm_agent_open_pipe(members) != 0) {
+		int rc = dm_fail(-errno, "no pipe for the agent of %s (%s): raise the limit on open files",
 		                 window->devices[0]->name, strerror(errno));
 
 		free(members);
@@ -62,9 +60,7 @@ int dm_members_create(struct dm_window *window, struct dm_members **result)
 
 void dm_members_destroy(struct dm_members *members)
 {
-	close(members->agent_wake);
-	if (members->watched_pidfd >= 0)
-		close(members->watched_pidfd);
+	dm_agent_close(members);
 	pthread_mutex_destroy(&members->admin_mutex);
 	pthread_mutex_destroy(&members->recover_mutex);
 	free(members);

@@ -64,10 +64,12 @@ struct dm_members {
 	pthread_t agent;
 	bool agent_runs;
 	_Atomic bool agent_stop;
-	int agent_wake;              /* eventfd */
+	int agent_wake[2];           /* a pipe; which one it is tells its inode */
+	uint64_t agent_wake_inode;
 	uint32_t watched_slot;       /* the member after us in the ring of this host, with its pidfd; agent only */
 	uint32_t watched_incarnation;
 	int watched_pidfd;
+	int32_t watched_pid;
 	struct {
 		uint64_t word;           /* a JOINING slot that is watched, and for how many of our beats it has not changed */
 		uint32_t slot;
@@ -88,6 +90,11 @@ int dm_members_start_agent(struct dm_members *members);
 
 /* Set or clear a slot's bit in the bitmap of used slots; see the head of members.c. */
 int dm_members_set_used(struct dm_members *members, uint32_t slot, bool used);
+
+/* The agent's pipe, before it starts; everything the agent opened, after it stopped.  Descriptors that the program closed, and
+ * whose numbers are its own now, are left alone. */
+int dm_agent_open_pipe(struct dm_members *members);
+void dm_agent_close(struct dm_members *members);
 
 /* Stop the agent and wait for it. */
 void dm_members_stop_agent(struct dm_members *members);

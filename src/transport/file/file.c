@@ -9,6 +9,7 @@
 #include "transport/file/file.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,6 +25,55 @@
 #include "transport/coherent.h"
 #include "transport/file/file_device.h"
 
+#define HIGH_FD 512 /* out of the way of programs that expect low numbers */
+
+static bool is_our_file(const struct dm_file *file, int fd)
+{
+	struct stat status;
+
+	return fd >= 0 && fstat(fd, &status) == 0 && status.st_dev == file->file_device && status.st_ino == file->file_inode;
+}
+
+int dm_file_fd(struct dm_file *file)
+{
+	int fd = atomic_load_explicit(&file->fd, memory_order_acquire);
+	int again;
+
+	if (is_our_file(file, fd))
+		return fd;
+	again = open(file->path, O_RDWR | O_CLOEXEC);
+	if (!is_our_file(file, again)) {
+		if (again >= 0)
+			close(again);
+		return dm_fail(-EBADF, "this program closed the descriptor of %s, and the file can't be opened again by that name: "
+		               "keep descriptors that the program did not open", file->path);
+	}
+	if (!atomic_compare_exchange_strong(&file->fd, &fd, again)) { /* another thread was faster */
+		close(again);
+		again = fd;
+	}
+	return again;
+}
+
+void dm_file_close_fd(struct dm_file *file)
+{
+	int fd = atomic_load(&file->fd);
+
+	if (is_our_file(file, fd))
+		close(fd);
+}
+
+/* The same file under a number that programs don't use; the low one when there is none. */
+static int move_up(int fd)
+{
+	int high = fcntl(fd, F_DUPFD_CLOEXEC, HIGH_FD);
+
+	if (high < 0)
+		return fd;
+	close(fd);
+	return high;
+}
+
 int dm_file_new(const char *path, int fd, struct dm_file **file)
 {
 	struct dm_file *made = NULL;
@@ -35,7 +85,9 @@ int dm_file_new(const char *path, int fd, struct dm_file **file)
 	made = calloc(1, sizeof(*made));
 	if (made == NULL)
 		return dm_fail(-ENOMEM, "no memory for a handle of %s", path);
-	made->fd = fd;
+	made->file_device = status.st_dev;
+	made->file_inode = status.st_ino;
+	atomic_init(&made->fd, move_up(fd));
 	made->hugetlbfs = (unsigned long)system.f_type == HUGETLBFS_MAGIC;
 	snprintf(made->path, sizeof(made->path), "%s", path);
 	/* Cut when longer, as the contract says; the precision keeps the compiler from asking. */
@@ -58,7 +110,7 @@ static void file_close(struct dm_device *device)
 	struct dm_file *file = dm_file_of(device);
 
 	dm_file_remove_temporary(file);
-	close(file->fd);
+	dm_file_close_fd(file);
 	free(file);
 }
 
@@ -80,8 +132,11 @@ static int file_size(struct dm_device *device, uint64_t *bytes)
 {
 	struct dm_file *file = dm_file_of(device);
 	struct stat status;
+	int fd = dm_file_fd(file);
 
-	if (fstat(file->fd, &status) != 0)
+	if (fd < 0)
+		return fd;
+	if (fstat(fd, &status) != 0)
 		return dm_fail(-errno, "the size of %s cannot be had: %s", file->path, dmem_strerror(-errno));
 	*bytes = (uint64_t)status.st_size;
 	return 0;
@@ -134,7 +189,7 @@ static int file_map(struct dm_device *device, uint64_t offset, uint64_t bytes, v
 	struct dm_file *file = dm_file_of(device);
 	uint64_t align = device->align_bytes;
 	int flags = MAP_SHARED | MAP_FIXED;
-	int err;
+	int fd, err;
 
 	if (bytes == 0 || !dm_is_aligned(offset, align) || !dm_is_aligned(bytes, align) ||
 	    !dm_is_aligned((uintptr_t)address, align))
@@ -147,7 +202,10 @@ static int file_map(struct dm_device *device, uint64_t offset, uint64_t bytes, v
 	/* hugetlbfs would take all huge pages now; they are taken by reserve. */
 	if (file->hugetlbfs)
 		flags |= MAP_NORESERVE;
-	if (mmap(address, bytes, PROT_READ | PROT_WRITE, flags, file->fd, (off_t)offset) != MAP_FAILED)
+	fd = dm_file_fd(file);
+	if (fd < 0)
+		return fd;
+	if (mmap(address, bytes, PROT_READ | PROT_WRITE, flags, fd, (off_t)offset) != MAP_FAILED)
 		return 0;
 	err = -errno;
 	if (err == -ENOMEM)

@@ -216,7 +216,10 @@ int dm_file_create(const struct dm_uri *uri, uint64_t size_bytes, uint32_t mode,
 	return 0;
 
 err_free:
+	dm_file_close_fd(file); /* it has taken over `fd` */
 	free(file);
+	unlink(new_path);
+	return err;
 err_unlink:
 	unlink(new_path);
 	close(fd);

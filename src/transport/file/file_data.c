@@ -18,11 +18,12 @@ int dm_file_read(struct dm_device *device, uint64_t offset, void *buffer, size_t
 	struct dm_file *file = dm_file_of(device);
 	char *to = buffer;
 	int err = dm_file_check_range(file, "read", offset, bytes);
+	int fd = err != 0 ? err : dm_file_fd(file);
 
-	if (err != 0)
-		return err;
+	if (fd < 0)
+		return fd;
 	while (bytes > 0) {
-		ssize_t got = pread(file->fd, to, bytes, (off_t)offset);
+		ssize_t got = pread(fd, to, bytes, (off_t)offset);
 
 		if (got < 0 && errno == EINTR)
 			continue;
@@ -46,11 +47,12 @@ static int write_through_mapping(struct dm_file *file, uint64_t offset, const vo
 	uint64_t first = dm_align_down(offset, align);
 	uint64_t span = dm_align_down(offset + bytes - 1, align) + align - first;
 	int err = dm_file_reserve(&file->device, first, span);
+	int fd = err != 0 ? err : dm_file_fd(file);
 	char *mapping;
 
-	if (err != 0)
-		return err;
-	mapping = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, file->fd, (off_t)first);
+	if (fd < 0)
+		return fd;
+	mapping = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)first);
 	if (mapping == MAP_FAILED)
 		return dm_fail(-errno, "%zu bytes at offset %llu of %s cannot be written: %s", bytes, (unsigned long long)offset,
 		               file->path, dmem_strerror(-errno));
@@ -73,6 +75,7 @@ int dm_file_write(struct dm_device *device, uint64_t offset, const void *buffer,
 	struct dm_file *file = dm_file_of(device);
 	const char *from = buffer;
 	int err = dm_file_check_range(file, "write", offset, bytes);
+	int fd;
 
 	if (err == 0)
 		err = dm_file_check_limit(file->path, offset + bytes);
@@ -80,8 +83,11 @@ int dm_file_write(struct dm_device *device, uint64_t offset, const void *buffer,
 		return err;
 	if (file->hugetlbfs)
 		return write_through_mapping(file, offset, buffer, bytes);
+	fd = dm_file_fd(file);
+	if (fd < 0)
+		return fd;
 	while (bytes > 0) {
-		ssize_t put = pwrite(file->fd, from, bytes, (off_t)offset);
+		ssize_t put = pwrite(fd, from, bytes, (off_t)offset);
 
 		if (put < 0 && errno == EINTR)
 			continue;

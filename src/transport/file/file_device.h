@@ -14,7 +14,9 @@
 
 struct dm_file {
 	struct dm_device device; /* first, so that a struct dm_device * is one of this */
-	int fd;
+	_Atomic int fd;          /* use dm_file_fd() */
+	dev_t file_device;       /* which file it is */
+	ino_t file_inode;
 	bool hugetlbfs;
 	_Atomic bool loss_told;  /* probe() has logged that the file became shorter */
 	bool temporary;          /* created and not committed: `new_path` exists and goes with close() */
@@ -30,6 +32,14 @@ static inline struct dm_file *dm_file_of(struct dm_device *device)
 
 /* file.c: a handle for an open file; takes over `fd` on success. */
 int dm_file_new(const char *path, int fd, struct dm_file **file);
+/*
+ * The file's descriptor, after a look that it still is the pool file's: a program that closes descriptors it did not open
+ * (daemons do) and opens its own files under the same numbers must not find our stores in them.  When it is not, the file is
+ * opened again by its path.  -EBADF when that is not this file any more.
+ */
+int dm_file_fd(struct dm_file *file);
+/* Close the descriptor if it is ours. */
+void dm_file_close_fd(struct dm_file *file);
 /* The file's size as this process knows it: never above what the file has, unless it was truncated. */
 uint64_t dm_file_known_bytes(const struct dm_file *file);
 void dm_file_learn_bytes(struct dm_file *file, uint64_t bytes);

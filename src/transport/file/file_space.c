@@ -103,13 +103,17 @@ int dm_file_reserve(struct dm_device *device, uint64_t offset, uint64_t bytes)
 {
 	struct dm_file *file = dm_file_of(device);
 	int err = dm_file_check_range(file, "reserve", offset, bytes);
+	int fd;
 
 	if (err != 0)
 		return err;
+	fd = dm_file_fd(file);
+	if (fd < 0)
+		return fd;
 	/* KEEP_SIZE, so that a file which is truncated at this moment does not become longer again; NFS only knows 0. */
-	err = allocate(file->fd, FALLOC_FL_KEEP_SIZE, offset, bytes);
+	err = allocate(fd, FALLOC_FL_KEEP_SIZE, offset, bytes);
 	if (err == -EOPNOTSUPP)
-		err = allocate(file->fd, 0, offset, bytes);
+		err = allocate(fd, 0, offset, bytes);
 	if (err == -EOPNOTSUPP || err == -ENOSYS)
 		return dm_file_reserve_by_writing(file, offset, bytes);
 	return err != 0 ? say_no_space(file, bytes, err) : 0;
@@ -119,10 +123,14 @@ int dm_file_release(struct dm_device *device, uint64_t offset, uint64_t bytes)
 {
 	struct dm_file *file = dm_file_of(device);
 	int err = dm_file_check_range(file, "release", offset, bytes);
+	int fd;
 
 	if (err != 0)
 		return err;
-	err = allocate(file->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes);
+	fd = dm_file_fd(file);
+	if (fd < 0)
+		return fd;
+	err = allocate(fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, offset, bytes);
 	if (err == -EOPNOTSUPP || err == -ENOSYS)
 		return dm_file_release_by_writing(file, offset, bytes);
 	if (err != 0)
@@ -133,14 +141,17 @@ int dm_file_release(struct dm_device *device, uint64_t offset, uint64_t bytes)
 
 /*
  * Two members that grow a file at the same time must not make it shorter: between the question how long it is and
- * ftruncate(), one holds flock() on an open file description of its own (threads and forked children share file->fd).
+ * ftruncate(), one holds flock() on an open file description of its own (threads and forked children share the device's).
  */
 static int lock_size(struct dm_file *file, int *lock_fd)
 {
 	uint64_t deadline = dm_clock_now_ns() + GROW_WAIT_NS;
 	char link[64];
+	int fd = dm_file_fd(file);
 
-	snprintf(link, sizeof(link), "/proc/self/fd/%d", file->fd);
+	if (fd < 0)
+		return fd;
+	snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
 	*lock_fd = open(link, O_RDWR | O_CLOEXEC);
 	if (*lock_fd < 0)
 		return dm_fail(-errno, "%s cannot be locked through %s: %s", file->path, link, dmem_strerror(-errno));
