@@ -142,6 +142,7 @@ int dm_pool_join(struct dmem_pool *pool)
 	atomic_store_explicit(&pool->fork_generation, atomic_load(&dm_fork_generation), memory_order_relaxed);
 	return 0;
 err_leave:
+	dm_members_begin_leave(pool->members);
 	dm_members_leave(pool->members);
 err_shared:
 	dm_shared_destroy(pool->shared);
@@ -183,6 +184,7 @@ static int attach_new(const struct dm_uri *uri, const struct dmem_attach_options
 	*result = pool;
 	return 0;
 err_leave:
+	dm_members_begin_leave(pool->members);
 	dm_members_stop_agent(pool->members);
 	dm_members_leave(pool->members);
 	dm_shared_destroy(pool->shared);
@@ -255,6 +257,7 @@ int dmem_pool_detach(struct dmem_pool *pool)
 	if (private_heap != NULL)
 		dm_private_destroy(private_heap);
 	if (atomic_load(&pool->fork_generation) == atomic_load(&dm_fork_generation)) {
+		dm_members_begin_leave(pool->members);
 		dm_members_stop_agent(pool->members);
 		if (!atomic_load(&pool->window->lost)) {
 			dm_shared_leave(pool->shared);

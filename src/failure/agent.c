@@ -105,9 +105,9 @@ static bool look_at_member(struct dm_members *members, const struct dm_member_vi
 	}
 	if ((view->state != DM_MEMBER_LIVE && view->state != DM_MEMBER_LEAVING) || !view->same_host)
 		return false;
-	if (members->watched_slot == view->slot && members->watched_incarnation == view->incarnation)
+	if (members->watched_slot == view->slot && members->watched_incarnation == view->incarnation && dm_members_alive(view) != 0)
 		return true;
-	fd = dm_host_open_process(view->identity.pid, view->identity.start_ticks);
+	fd = dm_members_alive(view) == 0 ? -ESRCH : dm_host_open_process(view->identity.pid, view->identity.start_ticks);
 	if (fd == -ESRCH) {
 		if (dm_members_recover(members, view->slot, view->word) != 0)
 			dm_log(DMEM_LOG_WARNING, "member %u could not be recovered yet: %s", view->slot, dmem_last_error());
@@ -210,6 +210,7 @@ static void *agent_main(void *argument)
 	uint64_t next_ns = dm_clock_now_ns();
 
 	pthread_setname_np(pthread_self(), "dmem-agent");
+	__atomic_store_n(&members->table[members->slot].beat.agent_tid, (uint64_t)gettid(), __ATOMIC_RELEASE);
 	while (!atomic_load_explicit(&members->agent_stop, memory_order_acquire)) {
 		if (dm_clock_now_ns() >= next_ns) {
 			make_beat(members);

@@ -120,6 +120,17 @@ int dm_host_open_process(pid_t pid, uint64_t start_ticks)
 	return fd;
 }
 
+bool dm_host_thread_alive(pid_t pid, pid_t tid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%ld/task", (long)pid);
+	if (access(path, F_OK) != 0)
+		return true;
+	snprintf(path, sizeof(path), "/proc/%ld/task/%ld", (long)pid, (long)tid);
+	return access(path, F_OK) == 0 || errno != ENOENT;
+}
+
 bool dm_host_is_pidfd(int fd, pid_t pid)
 {
 	char line[128];

@@ -22,6 +22,9 @@ uint64_t dm_host_start_ticks(pid_t pid);
  * tell, for instance no descriptors are left or the kernel has no pidfd. */
 int dm_host_open_process(pid_t pid, uint64_t start_ticks);
 
+/* Does the process have a thread of this number?  True when /proc can't tell. */
+bool dm_host_thread_alive(pid_t pid, pid_t tid);
+
 /* Is this descriptor a pidfd of that process (which may have ended)? */
 bool dm_host_is_pidfd(int fd, pid_t pid);
 

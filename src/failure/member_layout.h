@@ -64,7 +64,8 @@ struct dm_member_beat_pm {
 	uint64_t beats;            /* grows by one every beat */
 	uint64_t sequence_mapped;  /* newest superblock sequence whose segments this member has mapped */
 	uint64_t grace_period_seen; /* newest grace period this member has passed */
-	uint64_t reserved[5];
+	uint64_t agent_tid;        /* of the agent's thread; 0 before it starts.  It is gone, though the process is there, after exec() */
+	uint64_t reserved[4];
 };
 
 /* For wake-ups between hosts. */

@@ -175,9 +175,12 @@ int dm_members_view(struct dm_members *members, uint32_t slot, struct dm_member_
 
 int dm_members_alive(const struct dm_member_view *view)
 {
-	if (!view->same_host)
-		return -1;
-	return dm_host_process_alive(view->identity.pid, view->identity.start_ticks);
+	int alive = view->same_host ? dm_host_process_alive(view->identity.pid, view->identity.start_ticks) : -1;
+
+	if (alive == 1 && view->state == DM_MEMBER_LIVE && view->beat.agent_tid != 0 &&
+	    !dm_host_thread_alive(view->identity.pid, (pid_t)view->beat.agent_tid))
+		return 0;
+	return alive;
 }
 
 /* Take a slot: FREE -> JOINING with the next incarnation.  -EAGAIN: somebody has it. */
@@ -305,14 +308,27 @@ int dm_members_join(struct dm_members *members)
 	                               members->window->devices[0]->name) : rc;
 }
 
+/* 0 when the slot went from one state of ours to another. */
+static int change_own_state(struct dm_members *members, enum dm_member_state from, enum dm_member_state to)
+{
+	uint64_t expected = dm_member_word(from, DM_NO_SLOT, members->incarnation);
+	uint64_t seen;
+	int rc = dm_word_cas(members->window, &members->table[members->slot].state.word, expected,
+	                     dm_member_word(to, DM_NO_SLOT, members->incarnation), &seen);
+
+	return rc ? rc : seen == expected ? 0 : -EAGAIN;
+}
+
+void dm_members_begin_leave(struct dm_members *members)
+{
+	if (change_own_state(members, DM_MEMBER_LIVE, DM_MEMBER_LEAVING) != 0)
+		dm_log(DMEM_LOG_WARNING, "member %u was not live any more when it wanted to leave", members->slot);
+	DM_CRASH_POINT(MEMBER_LEAVING);
+}
+
 void dm_members_leave(struct dm_members *members)
 {
-	uint64_t *word = &members->table[members->slot].state.word;
-	uint64_t live = dm_member_word(DM_MEMBER_LIVE, DM_NO_SLOT, members->incarnation);
-	uint64_t seen;
-
-	if (dm_word_cas(members->window, word, live, dm_member_word(DM_MEMBER_FREE, DM_NO_SLOT, members->incarnation), &seen) == 0 &&
-	    seen == live) {
+	if (change_own_state(members, DM_MEMBER_LEAVING, DM_MEMBER_FREE) == 0) {
 		DM_CRASH_POINT(MEMBER_LEFT);
 		if (dm_members_set_used(members, members->slot, false) != 0)
 			dm_log(DMEM_LOG_WARNING, "the bit of member slot %u could not be cleared", members->slot);

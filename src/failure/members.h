@@ -102,6 +102,9 @@ void dm_members_stop_agent(struct dm_members *members);
 /* Wake the agent now: it makes a beat at once. */
 void dm_members_poke_agent(struct dm_members *members);
 
+/* LIVE -> LEAVING, before the agent is stopped: from here on its absence is no sign of death. */
+void dm_members_begin_leave(struct dm_members *members);
+
 /* Give the slot back.  Nothing of ours may be left in the pool but what others can adopt. */
 void dm_members_leave(struct dm_members *members);
 
@@ -127,7 +130,8 @@ struct dm_member_view {
 };
 int dm_members_view(struct dm_members *members, uint32_t slot, struct dm_member_view *view);
 
-/* 1 runs, 0 is gone, -1 can't be told from this host. */
+/* 1 runs, 0 is gone, -1 can't be told from this host.  A process that has called exec() is gone as a member: its agent's
+ * thread is. */
 int dm_members_alive(const struct dm_member_view *view);
 
 /* The next slot above `after` (DM_NO_SLOT: from the start) that the bitmap says is in use; DM_NO_SLOT at the end. */

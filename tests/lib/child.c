@@ -27,13 +27,6 @@ pid_t child_start(child_fn body, void *argument)
 	if (getppid() != parent)
 		_exit(98);
 	signal(SIGALRM, SIG_DFL);
-	for (const int *fatal = (const int[]){SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, 0}; *fatal != 0; fatal++) {
-		struct sigaction now;
-
-		/* the runner's own handlers must not report a child's death in the parent's name; the library's stay */
-		if (sigaction(*fatal, NULL, &now) == 0 && !(now.sa_flags & SA_NODEFER))
-			signal(*fatal, SIG_DFL);
-	}
 	alarm(CHILD_SECONDS);
 	_exit(body(argument));
 }

@@ -67,18 +67,19 @@ static bool has_pending(struct dm_shared *shared, const struct dm_slab *slab)
 	return dm_word_load(shared->window, slab->pending, &hint) == 0 && (hint >> slab->unit & 1);
 }
 
-/* Look through the full slabs of a bin for one that others freed blocks of; `all`: without asking the hint. */
+/* Look through the full slabs of a bin, the oldest first, for one that others freed blocks of; `all`: all of them, without
+ * asking the hint.  Those without frees go to the queue's end, so that every one has its turn. */
 static struct dm_slab *collect_full(struct dm_shared *shared, struct dm_bin *bin, bool all)
 {
-	struct dm_slab *next;
-	unsigned looked_at = 0;
+	struct dm_slab *last = bin->full_last;
+	struct dm_slab *slab = NULL;
 
-	for (struct dm_slab *slab = bin->full; slab != NULL && (all || looked_at < FULL_SLABS_LOOKED_AT); slab = next, looked_at++) {
-		next = slab->next;
-		if ((all || has_pending(shared, slab)) && dm_slab_collect(shared, slab) > 0) {
-			dm_list_remove(&bin->full, slab);
+	for (unsigned looked_at = 0; slab != last && (all || looked_at < FULL_SLABS_LOOKED_AT); looked_at++) {
+		slab = bin->full;
+		dm_full_remove(bin, slab);
+		if ((all || has_pending(shared, slab)) && dm_slab_collect(shared, slab) > 0)
 			return slab;
-		}
+		dm_full_push(bin, slab);
 	}
 	return NULL;
 }
@@ -134,7 +135,7 @@ static void *alloc_slow(struct dm_shared *shared, struct dm_heap *heap, uint32_t
 	if (slab != NULL && has_pending(shared, slab) && dm_slab_collect(shared, slab) > 0)
 		return take_block(shared, slab);
 	if (slab != NULL)
-		dm_list_push(&bin->full, slab, DM_LIST_FULL);
+		dm_full_push(bin, slab);
 	bin->current = NULL;
 	slab = bin->partial;
 	if (slab != NULL) {
@@ -232,7 +233,7 @@ static void settle_after_free(struct dm_shared *shared, struct dm_heap *heap, st
 	struct dm_bin *bin = &heap->bins[slab->class_index];
 
 	if (slab->list == DM_LIST_FULL) {
-		dm_list_remove(&bin->full, slab);
+		dm_full_remove(bin, slab);
 		dm_list_push(&bin->partial, slab, DM_LIST_PARTIAL);
 	}
 	if (slab->list != DM_LIST_PARTIAL || slab->free_count != slab->class->blocks)

@@ -85,7 +85,8 @@ struct dm_chunk {
 struct dm_bin {
 	struct dm_slab *current;
 	struct dm_slab *partial;           /* lists of slabs of this heap and class */
-	struct dm_slab *full;
+	struct dm_slab *full;              /* a queue: those that filled up first are looked at first for frees */
+	struct dm_slab *full_last;
 	uint32_t spare;                    /* wholly free slabs among them: at most one is kept */
 };
 
@@ -176,6 +177,8 @@ void dm_heap_fork_child(struct dm_shared *shared);
 
 void dm_list_push(struct dm_slab **head, struct dm_slab *slab, enum dm_slab_list list);
 void dm_list_remove(struct dm_slab **head, struct dm_slab *slab);
+void dm_full_push(struct dm_bin *bin, struct dm_slab *slab);
+void dm_full_remove(struct dm_bin *bin, struct dm_slab *slab);
 
 /* slab.c; with the lock held unless said otherwise */
 struct dm_slab *dm_slab_create(struct dm_shared *shared, struct dm_heap *heap, uint32_t class_index);

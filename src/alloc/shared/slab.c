@@ -39,6 +39,25 @@ void dm_list_remove(struct dm_slab **head, struct dm_slab *slab)
 	slab->list = DM_LIST_NONE;
 }
 
+void dm_full_push(struct dm_bin *bin, struct dm_slab *slab)
+{
+	slab->list = DM_LIST_FULL;
+	slab->next = NULL;
+	slab->previous = bin->full_last;
+	if (bin->full_last != NULL)
+		bin->full_last->next = slab;
+	else
+		bin->full = slab;
+	bin->full_last = slab;
+}
+
+void dm_full_remove(struct dm_bin *bin, struct dm_slab *slab)
+{
+	if (bin->full_last == slab)
+		bin->full_last = slab->previous;
+	dm_list_remove(&bin->full, slab);
+}
+
 /* Local structure for the slab that starts at `unit`; the caller fills in free_count. */
 struct dm_slab *dm_slab_structure(struct dm_shared *shared, struct dm_extent *extent, uint32_t unit, uint32_t class_index)
 {
@@ -296,6 +315,7 @@ void dm_slab_abandon_all(struct dm_shared *shared, struct dm_heap *heap)
 			abandon(shared, &bin->partial, bin->partial);
 		while (bin->full != NULL)
 			abandon(shared, &bin->full, bin->full);
+		bin->full_last = NULL;
 		bin->spare = 0;
 	}
 }
