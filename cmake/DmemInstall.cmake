@@ -13,6 +13,7 @@ if(TARGET dmem_preload)
 endif()
 if(TARGET dmemctl)
 	install(TARGETS dmemctl RUNTIME DESTINATION "${CMAKE_INSTALL_BINDIR}")
+	install(FILES "${PROJECT_SOURCE_DIR}/tools/dmemctl/dmemctl.1" DESTINATION "${CMAKE_INSTALL_MANDIR}/man1")
 endif()
 
 # pkg-config: paths are relative to the .pc file, so the tree may be moved.

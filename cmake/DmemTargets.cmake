@@ -46,6 +46,8 @@ function(dmem_add_library)
 		SOVERSION "${PROJECT_VERSION_MAJOR}")
 	dmem_compile(dmem)
 	dmem_version_script(dmem "${PROJECT_SOURCE_DIR}/src/libdmem.map")
+	# Its signal handlers, fork handlers and thread keys must outlive a dlclose().
+	target_link_options(dmem PRIVATE "LINKER:-z,nodelete")
 	target_include_directories(dmem PUBLIC "$<BUILD_INTERFACE:${PROJECT_SOURCE_DIR}/include>"
 	                           "$<INSTALL_INTERFACE:${CMAKE_INSTALL_INCLUDEDIR}>")
 	target_link_libraries(dmem PRIVATE Threads::Threads ${CMAKE_DL_LIBS})

@@ -158,18 +158,26 @@ void *crash_address(struct crash *c, uint32_t index)
 
 /* --- processes --- */
 
-static void become(struct crash *c, enum crash_role role)
+static unsigned long passages_before[DM_FAULT_COUNT];
+
+static void start_counting(void)
 {
-	crash_self = role;
-	crash_pool = NULL;
-	alarm(PROCESS_SECONDS_MAX);
-	(void)c;
+	for (int i = 0; i < DM_FAULT_COUNT; i++)
+		passages_before[i] = dm_fault_passages((enum dm_fault_id)i);
 }
 
 static void note_passages(struct crash *c)
 {
 	for (int i = 0; i < DM_FAULT_COUNT; i++)
-		c->passages[i] = dm_fault_passages((enum dm_fault_id)i);
+		c->passages[i] = dm_fault_passages((enum dm_fault_id)i) - passages_before[i];
+}
+
+static void become(enum crash_role role)
+{
+	crash_self = role;
+	crash_pool = NULL;
+	alarm(PROCESS_SECONDS_MAX);
+	start_counting();
 }
 
 pid_t crash_fork(struct crash *c, enum crash_role role, crash_life life)
@@ -178,7 +186,7 @@ pid_t crash_fork(struct crash *c, enum crash_role role, crash_life life)
 
 	if (pid != 0)
 		return pid;
-	become(c, role);
+	become(role);
 	life(c);
 	if (role == CRASH_VICTIM)
 		note_passages(c);
@@ -191,7 +199,7 @@ pid_t crash_fork_armed(struct crash *c, crash_life life, enum dm_fault_id point,
 
 	if (pid != 0)
 		return pid;
-	become(c, CRASH_VICTIM);
+	become(CRASH_VICTIM);
 	dm_fault_arm(point, DM_FAULT_KILL, countdown);
 	life(c);
 	_exit(c->failure[0] != '\0');
@@ -210,16 +218,12 @@ int crash_wait(pid_t pid)
 
 static void arm_and_take_over(struct crash *c)
 {
-	unsigned long before[DM_FAULT_COUNT];
-
-	for (int i = 0; i < DM_FAULT_COUNT; i++)
-		before[i] = dm_fault_passages((enum dm_fault_id)i);
+	start_counting();
 	if (c->partner.countdown > 0)
 		dm_fault_arm(c->partner.point, DM_FAULT_KILL, c->partner.countdown);
 	sem_post(&c->partner.answered);
 	crash_take_over(c);
-	for (int i = 0; i < DM_FAULT_COUNT; i++)
-		c->passages[i] = dm_fault_passages((enum dm_fault_id)i) - before[i];
+	note_passages(c);
 	_exit(c->failure[0] != '\0');
 }
 

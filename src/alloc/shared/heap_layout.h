@@ -173,6 +173,7 @@ static_assert(sizeof(struct dm_chunk_local_pm) == 64, "chunk local");
 static_assert(sizeof(struct dm_extent_pm) == 64, "extent local");
 static_assert(sizeof(struct dm_extent_atomic_pm) == 64, "extent atomics");
 static_assert(sizeof(struct dm_slab_pm) == 64, "slab header");
+static_assert(sizeof(struct dm_heap_owner_pm) == 8, "heap owner");
 static_assert(sizeof(struct dm_heap_redo_pm) == 64, "redo record");
 static_assert(sizeof(struct dm_heap_pm) == 1024, "heap record");
 static_assert(offsetof(struct dm_heap_redo_pm, crc) == 60, "redo record");
