@@ -77,7 +77,7 @@ lab_kill_commands() {
 	for file in "$folder"/pid.*; do
 		sequence=${file##*.}
 		[ -e "$file" ] && [ ! -e "$folder/rc.$sequence" ] || continue
-		groups+=" $(cat "$file")"
+		groups+=",$(cat "$file")"
 	done
-	[ -z "$groups" ] || lab_run "$1" 10 "pkill -KILL -s ${groups// /,} ; true" >/dev/null
+	[ -z "$groups" ] || lab_run "$1" 10 "pkill -KILL -s ${groups#,}; true" >/dev/null
 }

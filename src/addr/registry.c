@@ -199,6 +199,8 @@ static bool is_gone(const struct entry *entry, const char *boot_id)
 {
 	if (strcmp(entry->boot_id, boot_id) != 0 || strncmp(entry->uri, "file:", 5) != 0)
 		return false;
+	if (strlen(entry->uri) == REGISTRY_URI_BYTES - 1) /* device names are cut at that length: nobody knows which file it was */
+		return false;
 	if (access(entry->uri + 5, F_OK) == 0 || errno != ENOENT)
 		return false;
 	return kill((pid_t)entry->pid, 0) != 0 && errno == ESRCH;

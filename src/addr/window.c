@@ -147,11 +147,13 @@ static int open_device(struct dm_window *window, uint32_t index, const char *con
 		if (rc == 0)
 			rc = check_device_identity(window, index, device);
 	}
-	if (rc) {
-		if (device != NULL)
-			device->transport->region.close(device);
+	if (rc && device != NULL)
+		device->transport->region.close(device);
+	if (rc == -ENOENT || rc == DMEM_E_URI || rc == DMEM_E_NOT_POOL)
+		return dm_fail(DMEM_E_DEVICE, "device %" PRIu32 " of %s was last seen as '%s' and is not there: name it with ?device=URI", index,
+		               window->devices[0]->name, window->superblock.devices[index].hint);
+	if (rc)
 		return rc;
-	}
 	window->devices[index] = device;
 	window->device_count = index + 1;
 	return 0;

@@ -122,6 +122,8 @@ bool crash_wait_for_members(struct crash *c, unsigned members);
 
 extern const struct crash_case crash_cases[];
 extern const unsigned crash_case_count;
+/* What the partner frees of it while the victim is stopped. */
+void crash_free_late(struct crash *c);
 /* What the partner does after it was armed: repair, adopt, and use what the victim left. */
 void crash_take_over(struct crash *c);
 /* A life that leaves a bit of everything behind, and waits for its end. */

@@ -216,8 +216,10 @@ int crash_wait(pid_t pid)
 
 /* --- the partner --- */
 
+/* The victim is stopped and can't collect what is freed of it now; so its recoverer has to. */
 static void arm_and_take_over(struct crash *c)
 {
+	crash_free_late(c);
 	start_counting();
 	if (c->partner.countdown > 0)
 		dm_fault_arm(c->partner.point, DM_FAULT_KILL, c->partner.countdown);

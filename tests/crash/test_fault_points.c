@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "crash/crash.h"
@@ -125,10 +126,12 @@ static int run_repair(struct crash *c, bool heir_is_there, enum dm_fault_id poin
 	c->bystanders = heir_is_there;
 	if (heir_is_there)
 		heir = crash_fork_heir_that_waits(c);
+	(void)kill(victim, SIGSTOP);
+	(void)waitpid(victim, NULL, WUNTRACED);
 	c->partner.point = point;
 	c->partner.countdown = (unsigned)passage;
 	(void)crash_ask(c, CRASH_REQUEST_ARM, 0);
-	sem_post(&c->victim_goes);
+	(void)kill(victim, SIGKILL);
 	(void)crash_wait(victim);
 	ended = crash_wait(partner);
 	if (heir_is_there)

@@ -6,12 +6,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <inttypes.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
+
+#include "addr/window.h"
 
 #define NAMES 8
 
@@ -54,7 +58,7 @@ static void remove_left_behind(void)
 		closedir(stream);
 }
 
-void scratch_begin(void)
+void scratch_begin_bare(void)
 {
 	remove_left_behind();
 	snprintf(folder, sizeof(folder), "/dev/shm/dmem-unit-%d-XXXXXX", (int)getpid());
@@ -65,9 +69,32 @@ void scratch_begin(void)
 	unsetenv("DMEM_HOST_ID");
 }
 
+void scratch_begin(void)
+{
+	char line[128];
+
+	scratch_begin_bare();
+	snprintf(line, sizeof(line), "0x%" PRIx64 " 0x%" PRIx64 " 00 no-boot 1 file:criterion\n", DM_WINDOW_FIRST,
+	         SCRATCH_FIRST - DM_WINDOW_FIRST);
+	scratch_write("registry", 0, line, strlen(line));
+}
+
 void scratch_end(void)
 {
 	remove_folder(folder);
+}
+
+void scratch_clear_window(void)
+{
+	FILE *maps = fopen("/proc/self/maps", "re");
+	uint64_t start;
+	uint64_t end;
+
+	while (maps != NULL && fscanf(maps, "%" SCNx64 "-%" SCNx64 "%*[^\n]", &start, &end) == 2)
+		if (start < DM_WINDOW_END && end > DM_WINDOW_FIRST)
+			munmap((void *)(uintptr_t)start, end - start);
+	if (maps != NULL)
+		fclose(maps);
 }
 
 const char *scratch_path(const char *name)

@@ -17,6 +17,15 @@
 void scratch_begin(void);
 void scratch_end(void);
 
+/*
+ * Criterion maps its arena at a random address from 32 to 68 TiB, where the library's windows are by default.  The registry
+ * therefore says that this range is taken: pools of tests lie above it.  scratch_begin_bare() gives an empty registry, for
+ * tests that create without attaching, or attach after scratch_clear_window() in a child.
+ */
+#define SCRATCH_FIRST UINT64_C(0x440000000000)
+void scratch_begin_bare(void);
+void scratch_clear_window(void);
+
 /* "/dev/shm/dmem-unit-PID-x/NAME", and the same as "file:...?KEYS" (`keys` may be NULL).  A few results live at a time. */
 const char *scratch_path(const char *name);
 const char *scratch_uri(const char *name, const char *keys);

@@ -102,13 +102,16 @@ static int adopt_slabs(struct dm_shared *shared, struct dm_extent *extent)
 	return 0;
 }
 
-/* Slabs without a live block go, once all of the chunk is known. */
+/* Slabs without a live block go, once all of the chunk is known.  Nobody's thread collects what others freed in them. */
 static void drop_empty_slabs(struct dm_shared *shared, struct dm_extent *extent)
 {
 	for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT && extent->kind == DM_EXTENT_SLABS; unit++) {
 		struct dm_slab *slab = atomic_load_explicit(&extent->slabs[unit], memory_order_relaxed);
 
-		if (slab == NULL || slab->list != DM_LIST_ABANDONED || slab->free_count != slab->class->blocks)
+		if (slab == NULL || slab->unit != unit || slab->list != DM_LIST_ABANDONED)
+			continue;
+		(void)dm_slab_collect(shared, slab);
+		if (slab->free_count != slab->class->blocks)
 			continue;
 		dm_list_remove(&shared->abandoned[slab->class_index], slab);
 		dm_slab_destroy(shared, slab);

@@ -32,7 +32,6 @@
 /* The next free block of a slab that the calling thread owns; NULL when it has none. */
 static inline void *take_block(struct dm_shared *shared, struct dm_slab *slab)
 {
-	const struct dm_class *class = slab->class;
 	uint32_t word = slab->cursor;
 	uint64_t bits;
 	uint32_t block;
@@ -40,14 +39,14 @@ static inline void *take_block(struct dm_shared *shared, struct dm_slab *slab)
 	if (slab->free_count == 0)
 		return NULL;
 	for (uint32_t tried = 0; (bits = slab->bits[word]) == 0; tried++) {
-		if (tried == class->bit_words) { /* the count was wrong: somebody wrote into our metadata */
+		if (tried == slab->bit_words) { /* the count was wrong: somebody wrote into our metadata */
 			slab->free_count = 0;
 			return NULL;
 		}
-		word = word + 1 == class->bit_words ? 0 : word + 1;
+		word = word + 1 == slab->bit_words ? 0 : word + 1;
 	}
 	block = word * 64 + (uint32_t)__builtin_ctzll(bits);
-	if (block >= class->blocks) {
+	if (block >= slab->blocks) {
 		slab->free_count = 0;
 		return NULL;
 	}
@@ -57,7 +56,7 @@ static inline void *take_block(struct dm_shared *shared, struct dm_slab *slab)
 	if (dm_window_publish(shared->window, &slab->bits[word], sizeof(bits)) != 0)
 		return NULL;
 	DM_CRASH_POINT(BLOCK_TAKEN);
-	return dm_window_at(shared->window, slab->offset + (uint64_t)block * class->block_bytes);
+	return dm_window_at(shared->window, slab->offset + (uint64_t)block * slab->block_bytes);
 }
 
 static bool has_pending(struct dm_shared *shared, const struct dm_slab *slab)
@@ -139,7 +138,7 @@ static void *alloc_slow(struct dm_shared *shared, struct dm_heap *heap, uint32_t
 	bin->current = NULL;
 	slab = bin->partial;
 	if (slab != NULL) {
-		bin->spare -= slab->free_count == slab->class->blocks;
+		bin->spare -= slab->free_count == slab->blocks;
 		dm_list_remove(&bin->partial, slab);
 	}
 	if (slab == NULL)
@@ -213,10 +212,10 @@ static int refuse_double(struct dm_shared *shared, const void *block)
 }
 
 /* Number of the block that starts at `delta` in a slab; false when none starts there. */
-static inline bool block_number(const struct dm_class *class, uint64_t delta, uint32_t *block)
+static inline bool block_number(const struct dm_slab *slab, uint64_t delta, uint32_t *block)
 {
-	*block = (uint32_t)(delta * class->reciprocal >> DM_RECIPROCAL_SHIFT);
-	return *block < class->blocks && (uint64_t)*block * class->block_bytes == delta;
+	*block = (uint32_t)(delta * slab->reciprocal >> DM_RECIPROCAL_SHIFT);
+	return *block < slab->blocks && (uint64_t)*block * slab->block_bytes == delta;
 }
 
 static inline bool freed_is_set(struct dm_shared *shared, const uint64_t *freed, uint32_t block)
@@ -236,7 +235,7 @@ static void settle_after_free(struct dm_shared *shared, struct dm_heap *heap, st
 		dm_full_remove(bin, slab);
 		dm_list_push(&bin->partial, slab, DM_LIST_PARTIAL);
 	}
-	if (slab->list != DM_LIST_PARTIAL || slab->free_count != slab->class->blocks)
+	if (slab->list != DM_LIST_PARTIAL || slab->free_count != slab->blocks)
 		return;
 	if (bin->spare == 0) {
 		bin->spare = 1;
@@ -260,7 +259,7 @@ static int free_own(struct dm_shared *shared, struct dm_heap *heap, struct dm_sl
 	slab->free_count++;
 	if (dm_window_publish(shared->window, word, sizeof(*word)) != 0)
 		return dm_fail(-EIO, "the free of %p could not be published", address);
-	if (slab->list == DM_LIST_FULL || slab->free_count == slab->class->blocks)
+	if (slab->list == DM_LIST_FULL || slab->free_count == slab->blocks)
 		settle_after_free(shared, heap, slab);
 	return 0;
 }
@@ -318,12 +317,12 @@ static int free_run(struct dm_shared *shared, const struct dm_place *place, cons
 	pthread_mutex_lock(&shared->lock);
 	ours = dm_extent_ours(shared, place->index);
 	if (ours != NULL && ours->kind == DM_EXTENT_RUN)
-		dm_run_release(shared, ours);
+		rc = dm_run_free(shared, ours);
 	else if (ours != NULL)
-		rc = refuse_double(shared, address);
+		rc = -EALREADY;
 	pthread_mutex_unlock(&shared->lock);
 	if (ours != NULL)
-		return rc;
+		return rc == -EALREADY ? refuse_double(shared, address) : rc;
 	heap = dm_heap_get(shared);
 	if (heap == NULL)
 		return dm_fail(-ENOMEM, "free of %p: this thread can have no heap: end some threads", address);
@@ -381,7 +380,7 @@ int dm_shared_free(struct dm_shared *shared, void *address)
 
 	if (slab == NULL)
 		return free_by_place(shared, offset, address);
-	if (!block_number(slab->class, offset - slab->offset, &block))
+	if (!block_number(slab, offset - slab->offset, &block))
 		return refuse(shared, DMEM_E_INTERIOR, address, "it points into a block, not to its start");
 	heap = atomic_load_explicit(&slab->heap, memory_order_acquire);
 	if (heap != NULL && heap == dm_heap_mine(shared))
@@ -396,6 +395,18 @@ static bool is_live(struct dm_shared *shared, const uint64_t *bits, const uint64
 	       !(__atomic_load_n(&bits[block / 64], __ATOMIC_ACQUIRE) >> block % 64 & 1) && !freed_is_set(shared, freed, block);
 }
 
+/* Was the run given up, and not yet collected? */
+static bool run_is_freed(struct dm_shared *shared, const struct dm_place *place)
+{
+	uint32_t per_chunk = shared->geometry.chunk_extents;
+	uint64_t word;
+
+	return dm_word_load(shared->window,
+	                    &dm_geometry_chunk_atomic(shared->window, &shared->geometry, place->segment,
+	                                              place->extent / per_chunk)->freed, &word) != 0 ||
+	       (word >> place->extent % per_chunk & 1);
+}
+
 static size_t usable_by_place(struct dm_shared *shared, uint64_t offset)
 {
 	struct dm_slab_pm *header;
@@ -405,7 +416,7 @@ static size_t usable_by_place(struct dm_shared *shared, uint64_t offset)
 	if (dm_place_find(shared, offset, &place) != 0 || !place.aligned)
 		return 0;
 	if (place.kind != DM_EXTENT_SLABS)
-		return place.run_extents << DM_EXTENT_SHIFT;
+		return run_is_freed(shared, &place) ? 0 : place.run_extents << DM_EXTENT_SHIFT;
 	header = dm_geometry_slab(shared->window, &shared->geometry, place.segment, place.extent, place.unit);
 	freed = dm_geometry_freed(shared->window, &shared->geometry, place.segment, place.extent, place.unit);
 	return is_live(shared, dm_slab_bits(header), freed, place.block) ? shared->classes.classes[place.class_index].block_bytes : 0;
@@ -419,7 +430,7 @@ size_t dm_shared_usable(struct dm_shared *shared, const void *address)
 
 	if (slab == NULL)
 		return usable_by_place(shared, offset);
-	if (!block_number(slab->class, offset - slab->offset, &block) || !is_live(shared, slab->bits, slab->freed, block))
+	if (!block_number(slab, offset - slab->offset, &block) || !is_live(shared, slab->bits, slab->freed, block))
 		return 0;
-	return slab->class->block_bytes;
+	return slab->block_bytes;
 }

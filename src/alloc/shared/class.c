@@ -46,6 +46,7 @@ void dm_classes_init(struct dm_classes *classes, uint32_t granule_bytes)
 
 	memset(classes, 0, sizeof(*classes));
 	classes->granule_bytes = granule_bytes;
+	classes->granule_shift = (uint32_t)__builtin_ctz(granule_bytes);
 	for (uint32_t bytes = granule_bytes; bytes <= DM_CLASS_BYTES_MAX; bytes += step) {
 		fill_class(&classes->classes[classes->count++], bytes);
 		if (bytes >= 8 * granule_bytes && dm_is_power_of_two(bytes))
@@ -58,7 +59,7 @@ void dm_classes_init(struct dm_classes *classes, uint32_t granule_bytes)
 	}
 }
 
-uint32_t dm_class_for(const struct dm_classes *classes, uint64_t bytes, uint64_t alignment)
+uint32_t dm_class_search(const struct dm_classes *classes, uint64_t bytes, uint64_t alignment)
 {
 	uint32_t class;
 

@@ -5,11 +5,13 @@
  * Taking: the chunks are leased; CONTINUED marks are stored at the start of every later chunk; the head's descriptor is
  * stored last and commits.  A death before that leaves marks without a head, which count for nothing.
  *
- * Freeing by the owner of the head's chunk: parts in chunks that somebody else leases by now are handed over by the
- * freed bit of their CONTINUED extent; own parts are given back; the head becomes FREE last.  A death in between
- * leaves the head, and whoever adopts its chunk starts again: a part is handed over only while its mark still
- * belongs to this run, and only against the tagged word that was read before the mark was checked, so that a part which
- * its owner has taken back and used again meanwhile is not freed twice.
+ * Freeing by the owner of the head's chunk: a run inside one chunk by the store of FREE at its head.  One over several chunks
+ * is given up first, by the freed bit of its head, which commits; then parts in chunks that somebody else leases by now are
+ * handed over by the freed bit of their CONTINUED extent; own parts are given back; the head becomes FREE last, and its
+ * freed bit is cleared.  A death in between leaves the head with its freed bit, and whoever adopts its chunk starts again: a part is
+ * given back or handed over only while its mark still belongs to this run, and handed over only against the tagged word that
+ * was read before the mark was checked, so that a part which its owner has taken back and used again meanwhile is not freed
+ * twice.
  *
  * Freeing by anybody else: the freed bit of the head.  One atomic, however long the run.
  */
@@ -287,6 +289,16 @@ static void release_part(struct dm_shared *shared, struct dm_extent *extent, uin
 	dm_chunk_mark_free(shared, chunk, mask_of(first, (uint32_t)(rest < room ? rest : room)));
 }
 
+/* A part that was given back before a death may be part of another run by now. */
+static bool is_part_of(const struct dm_extent *part, const struct dm_extent *head)
+{
+	uint64_t argument;
+	unsigned kind;
+
+	return part->kind == DM_EXTENT_CONTINUED && dm_desc_read(part->local->desc, part->index, &kind, &argument) &&
+	       kind == DM_EXTENT_CONTINUED && argument >> DM_CONTINUED_SHIFT == part->index - head->index;
+}
+
 void dm_run_release(struct dm_shared *shared, struct dm_extent *head)
 {
 	uint32_t per_chunk = shared->geometry.chunk_extents;
@@ -296,12 +308,31 @@ void dm_run_release(struct dm_shared *shared, struct dm_extent *head)
 	for (; next < end; next += per_chunk) {
 		struct dm_extent *part = dm_extent_ours(shared, next);
 
-		if (part != NULL && part->kind == DM_EXTENT_CONTINUED)
+		if (part != NULL && is_part_of(part, head))
 			release_part(shared, part, end - next);
 		else if (part == NULL)
 			hand_over_part(shared, head, next);
 	}
 	release_part(shared, head, head->run_extents);
+}
+
+/* The tag stays, its version goes up, as with every change of the word. */
+static int set_freed_bit(struct dm_shared *shared, struct dm_chunk *chunk, uint32_t at)
+{
+	uint64_t bit = UINT64_C(1) << at;
+	uint64_t word;
+	uint64_t seen = 0;
+	int rc;
+
+	do {
+		rc = dm_word_load(shared->window, &chunk->atomic->freed, &word);
+		if (rc == 0 && (word & bit))
+			rc = -EALREADY;
+		if (rc == 0)
+			rc = dm_word_cas(shared->window, &chunk->atomic->freed, word,
+			                 (word | bit) + (UINT64_C(1) << DM_TAG_VERSION_SHIFT), &seen);
+	} while (rc == 0 && seen != word);
+	return rc;
 }
 
 static void clear_freed_bit(struct dm_shared *shared, struct dm_chunk *chunk, uint32_t at)
@@ -362,4 +393,25 @@ void dm_run_collect_all(struct dm_shared *shared)
 		if (chunk->extents_used == 0)
 			dm_chunk_release(shared, chunk, true);
 	}
+}
+
+int dm_run_free(struct dm_shared *shared, struct dm_extent *head)
+{
+	struct dm_chunk *chunk = head->chunk;
+	uint32_t at = (uint32_t)(head - chunk->extents);
+	uint64_t word;
+	int rc = dm_word_load(shared->window, &chunk->atomic->freed, &word);
+
+	if (rc || (word >> at & 1))
+		return rc ? rc : -EALREADY;
+	if (at + head->run_extents <= shared->geometry.chunk_extents) {
+		dm_run_release(shared, head);
+		return 0;
+	}
+	rc = set_freed_bit(shared, chunk, at);
+	if (rc)
+		return rc;
+	DM_CRASH_POINT(RUN_GIVEN_UP);
+	dm_run_collect(shared, chunk);
+	return 0;
 }

@@ -35,23 +35,29 @@ enum dm_slab_list { DM_LIST_NONE, DM_LIST_CURRENT, DM_LIST_PARTIAL, DM_LIST_FULL
 /* A slab of a chunk that we lease.  These structures are never given back to malloc while the pool is attached, so that a
  * racing invalid free can't follow a pointer into nothing. */
 struct dm_slab {
+	/* one line, for taking and giving */
 	_Atomic(struct dm_heap *) heap; /* whose thread takes blocks; NULL: nobody's in this process */
-	struct dm_slab_pm *header;      /* in the pool */
 	uint64_t *bits;                 /* in the pool */
 	uint64_t *freed;                /* in the pool */
-	uint64_t *pending;              /* in the pool: hint word of the extent */
 	uint64_t offset;                /* of its first block */
-	uint64_t number;                /* window extent * 32 + unit: what its descriptor is checked with */
-	const struct dm_class *class;
-	uint32_t class_index;
-	uint32_t unit;
+	uint64_t reciprocal;            /* of the class, as the next two */
+	uint32_t block_bytes;
+	uint32_t blocks;
+	uint32_t bit_words;
 	uint32_t free_count;            /* set free bits; the owner's thread, or under the lock while abandoned */
 	uint32_t cursor;                /* word to look at first */
 	enum dm_slab_list list;
+	/* the rest */
+	const struct dm_class *class;
+	struct dm_slab_pm *header;      /* in the pool */
+	uint64_t *pending;              /* in the pool: hint word of the extent */
+	uint64_t number;                /* window extent * 32 + unit: what its descriptor is checked with */
+	uint32_t class_index;
+	uint32_t unit;
 	struct dm_slab *next;
 	struct dm_slab *previous;
 	struct dm_extent *extent;
-};
+} __attribute__((aligned(64)));
 
 /* An extent of a chunk that we lease. */
 struct dm_extent {
@@ -212,6 +218,8 @@ struct dm_extent *dm_extent_ours(struct dm_shared *shared, uint64_t index);
 struct dm_extent *dm_run_take(struct dm_shared *shared, uint64_t count, uint64_t alignment, enum dm_extent_kind kind,
                               bool *fresh);
 void dm_run_release(struct dm_shared *shared, struct dm_extent *head);
+/* Free a shared run of ours, in one committing store; -EALREADY: it was given up already. */
+int dm_run_free(struct dm_shared *shared, struct dm_extent *head);
 void dm_run_collect(struct dm_shared *shared, struct dm_chunk *chunk);
 void dm_run_collect_all(struct dm_shared *shared);
 

@@ -69,7 +69,7 @@ struct dm_slab *dm_slab_structure(struct dm_shared *shared, struct dm_extent *ex
 	if (slab != NULL)
 		shared->unused_slabs = slab->next;
 	else
-		slab = calloc(1, sizeof(*slab));
+		slab = aligned_alloc(_Alignof(struct dm_slab), sizeof(*slab));
 	if (slab == NULL)
 		return NULL;
 	atomic_store_explicit(&slab->heap, NULL, memory_order_relaxed);
@@ -80,6 +80,10 @@ struct dm_slab *dm_slab_structure(struct dm_shared *shared, struct dm_extent *ex
 	slab->offset = (extent->index << DM_EXTENT_SHIFT) + (uint64_t)unit * DM_UNIT_BYTES;
 	slab->number = extent->index * DM_UNITS_PER_EXTENT + unit;
 	slab->class = class;
+	slab->reciprocal = class->reciprocal;
+	slab->block_bytes = class->block_bytes;
+	slab->blocks = class->blocks;
+	slab->bit_words = class->bit_words;
 	slab->class_index = class_index;
 	slab->unit = unit;
 	slab->free_count = 0;

@@ -169,6 +169,18 @@ static void check_run_parts(struct chunk_look *look, uint64_t in_segment, uint64
 	}
 }
 
+/* A run that was given up is taken apart: from then on parts of it may be anything. */
+static bool is_given_up(struct chunk_look *look, uint64_t in_segment)
+{
+	uint32_t per_chunk = look->shared->geometry.chunk_extents;
+	uint64_t word;
+
+	return dm_word_load(look->shared->window,
+	                    &dm_geometry_chunk_atomic(look->shared->window, &look->shared->geometry, look->segment,
+	                                              in_segment / per_chunk)->freed, &word) == 0 &&
+	       (word >> in_segment % per_chunk & 1);
+}
+
 /* Gives the kind of the run. */
 static enum dm_extent_kind check_continues(struct chunk_look *look, uint64_t in_segment, uint64_t index, uint64_t argument)
 {
@@ -223,7 +235,7 @@ static uint64_t look_at_extent(struct chunk_look *look, uint64_t in_segment, uin
 	if (kind == DM_EXTENT_RUN || kind == DM_EXTENT_PRIVATE) {
 		if (argument == 0 || argument > look->segment->data_extents - in_segment)
 			find(look, "the run of extent %" PRIu64 " is longer than its segment", extent.index);
-		else
+		else if (!is_given_up(look, in_segment))
 			check_run_parts(look, in_segment, extent.index, argument);
 		extent.run_extents = argument;
 	}

@@ -3,6 +3,8 @@
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
@@ -30,8 +32,8 @@ Test(window, a_mapping_of_a_file_in_the_way_is_named_and_left_alone)
 	scratch_create("p", KEYS);
 	scratch_write("obstacle", 0, "here", 4);
 	fd = open(scratch_path("obstacle"), O_RDWR);
-	taken = mmap((void *)(DM_WINDOW_FIRST + DM_GIB), 4096, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
-	cr_assert(eq(ptr, taken, (void *)(DM_WINDOW_FIRST + DM_GIB)));
+	taken = mmap((void *)(SCRATCH_FIRST + DM_GIB), 4096, PROT_READ, MAP_SHARED | MAP_FIXED_NOREPLACE, fd, 0);
+	cr_assert(eq(ptr, taken, (void *)(SCRATCH_FIRST + DM_GIB)));
 	cr_expect(eq(int, attach("p", &pool), DMEM_E_WINDOW));
 	cr_expect(scratch_says(scratch_path("obstacle")) && scratch_says("?base="), "%s", dmem_last_error());
 	cr_expect(eq(ptr, pool, (struct dmem_pool *)1), "written on failure");
@@ -46,10 +48,10 @@ Test(window, an_anonymous_mapping_in_the_way_is_named_by_its_addresses)
 	void *taken;
 
 	scratch_create("p", KEYS);
-	taken = mmap((void *)DM_WINDOW_FIRST, DM_MIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-	cr_assert(eq(ptr, taken, (void *)DM_WINDOW_FIRST));
+	taken = mmap((void *)SCRATCH_FIRST, DM_MIB, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
+	cr_assert(eq(ptr, taken, (void *)SCRATCH_FIRST));
 	cr_expect(eq(int, attach("p", &pool), DMEM_E_WINDOW));
-	cr_expect(scratch_says("anonymous mapping at 0x200000000000-0x200000100000"), "%s", dmem_last_error());
+	cr_expect(scratch_says("anonymous mapping at 0x440000000000-0x440000100000"), "%s", dmem_last_error());
 }
 
 static int attach_with_little_room(void *unused)
