@@ -369,9 +369,9 @@ static int for_each_piece(struct dm_window *window, uint64_t offset, uint64_t by
                           void *context)
 {
 	while (bytes > 0) {
-		uint64_t device_offset;
-		uint64_t piece;
-		uint32_t device;
+		uint64_t device_offset = 0;
+		uint64_t piece = 0;
+		uint32_t device = 0;
 		int rc = dm_window_translate(window, offset, &device, &device_offset, &piece);
 
 		if (rc)
@@ -440,7 +440,7 @@ int dm_window_lines(struct dm_window *window, enum dm_window_lines_op op, const 
 
 static int word_place(struct dm_window *window, const void *word, struct dm_device **device, uint64_t *device_offset)
 {
-	uint32_t index;
+	uint32_t index = 0;
 	int rc = dm_window_translate(window, dm_window_offset(window, word), &index, device_offset, NULL);
 
 	if (rc == 0)
@@ -450,8 +450,8 @@ static int word_place(struct dm_window *window, const void *word, struct dm_devi
 
 int dm_word_slow_load(struct dm_window *window, const void *word, unsigned width, uint64_t *value)
 {
-	struct dm_device *device;
-	uint64_t offset;
+	struct dm_device *device = NULL;
+	uint64_t offset = 0;
 	int rc = word_place(window, word, &device, &offset);
 
 	return rc ? rc : device->transport->data.load(device, offset, (void *)(uintptr_t)word, width, value);
@@ -459,8 +459,8 @@ int dm_word_slow_load(struct dm_window *window, const void *word, unsigned width
 
 int dm_word_slow_store(struct dm_window *window, void *word, unsigned width, uint64_t value)
 {
-	struct dm_device *device;
-	uint64_t offset;
+	struct dm_device *device = NULL;
+	uint64_t offset = 0;
 	int rc = word_place(window, word, &device, &offset);
 
 	return rc ? rc : device->transport->data.store(device, offset, word, width, value);
@@ -468,8 +468,8 @@ int dm_word_slow_store(struct dm_window *window, void *word, unsigned width, uin
 
 int dm_word_slow_exchange(struct dm_window *window, void *word, unsigned width, uint64_t value, uint64_t *previous)
 {
-	struct dm_device *device;
-	uint64_t offset;
+	struct dm_device *device = NULL;
+	uint64_t offset = 0;
 	int rc = word_place(window, word, &device, &offset);
 
 	return rc ? rc : device->transport->data.exchange(device, offset, word, width, value, previous);
@@ -478,8 +478,8 @@ int dm_word_slow_exchange(struct dm_window *window, void *word, unsigned width, 
 int dm_word_slow_cas(struct dm_window *window, void *word, unsigned width, uint64_t expected, uint64_t desired,
                      uint64_t *previous)
 {
-	struct dm_device *device;
-	uint64_t offset;
+	struct dm_device *device = NULL;
+	uint64_t offset = 0;
 	int rc = word_place(window, word, &device, &offset);
 
 	return rc ? rc : device->transport->data.cas(device, offset, word, width, expected, desired, previous);
@@ -487,8 +487,8 @@ int dm_word_slow_cas(struct dm_window *window, void *word, unsigned width, uint6
 
 int dm_word_slow_add(struct dm_window *window, void *word, unsigned width, uint64_t addend, uint64_t *previous)
 {
-	struct dm_device *device;
-	uint64_t offset;
+	struct dm_device *device = NULL;
+	uint64_t offset = 0;
 	int rc = word_place(window, word, &device, &offset);
 
 	return rc ? rc : device->transport->data.add(device, offset, word, width, addend, previous);

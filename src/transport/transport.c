@@ -12,11 +12,20 @@
 
 #include "base/arith.h"
 #include "base/error.h"
+#ifdef DM_WITH_DAX
+#include "transport/devdax/devdax.h"
+#endif
 #include "transport/file/file.h"
+#include "transport/sim/sim.h"
 #include "transport/uri_value.h"
 
 static const struct dm_transport *const backends[] = {
 	&dm_transport_file,
+	&dm_transport_sim,
+#ifdef DM_WITH_DAX
+	&dm_transport_dax,
+	&dm_transport_cxl,
+#endif
 };
 
 static struct dm_transport completed[DM_ARRAY_LENGTH(backends)];
@@ -33,6 +42,13 @@ static int nosys_uri(const struct dm_uri *uri, const char *operation)
 {
 	return dm_fail(DMEM_E_UNSUPPORTED, "%s:%.200s cannot be %s: devices of this kind are made and removed by other means",
 	               uri->scheme, uri->path, operation);
+}
+
+static int any_capacity(const struct dm_uri *uri, uint64_t *bytes)
+{
+	(void)uri;
+	*bytes = 0;
+	return 0;
 }
 
 static int nosys_create(const struct dm_uri *uri, uint64_t size_bytes, uint32_t mode, struct dm_device **device)
@@ -189,6 +205,7 @@ int dm_transport_complete(const struct dm_transport *backend, struct dm_transpor
 		err = check_groups(backend);
 	if (err != 0)
 		return err;
+	FILL(filled.region, capacity, any_capacity);
 	FILL(filled.region, create, nosys_create);
 	FILL(filled.region, commit, nosys_commit);
 	FILL(filled.region, destroy, nosys_destroy);
@@ -228,13 +245,13 @@ int dm_transport_find(const char *scheme, const struct dm_transport **transport)
 		return 0;
 	}
 	if (dm_uri_scheme_known(scheme, strlen(scheme)))
-		return dm_fail(DMEM_E_UNSUPPORTED, "this build of libdmem has no transport for %s: pools; it has file:", scheme);
+		return dm_fail(DMEM_E_UNSUPPORTED, "this build of libdmem has no transport for %s: pools; it has file: and sim:", scheme);
 	return dm_fail(DMEM_E_URI, "unknown scheme \"%.50s\": schemes are file, sim, dax, cxl, rdma, tcp", scheme);
 }
 
 int dm_transport_open(const struct dm_uri *uri, struct dm_device **device)
 {
-	const struct dm_transport *transport;
+	const struct dm_transport *transport = NULL;
 	int err = dm_transport_find(uri->scheme, &transport);
 
 	if (err == 0)
@@ -246,7 +263,7 @@ int dm_transport_open(const struct dm_uri *uri, struct dm_device **device)
 
 int dm_transport_create(const struct dm_uri *uri, uint64_t size_bytes, uint32_t mode, struct dm_device **device)
 {
-	const struct dm_transport *transport;
+	const struct dm_transport *transport = NULL;
 	int err = dm_transport_find(uri->scheme, &transport);
 
 	if (err == 0)

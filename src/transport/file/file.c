@@ -74,8 +74,9 @@ static int move_up(int fd)
 	return high;
 }
 
-int dm_file_new(const char *path, int fd, struct dm_file **file)
+int dm_file_new(const struct dm_uri *uri, int fd, struct dm_file **file)
 {
+	const char *path = uri->path;
 	struct dm_file *made = NULL;
 	struct statfs system;
 	struct stat status;
@@ -90,8 +91,8 @@ int dm_file_new(const char *path, int fd, struct dm_file **file)
 	atomic_init(&made->fd, move_up(fd));
 	made->hugetlbfs = (unsigned long)system.f_type == HUGETLBFS_MAGIC;
 	snprintf(made->path, sizeof(made->path), "%s", path);
-	/* Cut when longer, as the contract says; the precision keeps the compiler from asking. */
-	snprintf(made->device.name, sizeof(made->device.name), "file:%.250s", path);
+	/* Cut when longer, as the contract says; the precisions keep the compiler from asking. */
+	snprintf(made->device.name, sizeof(made->device.name), "%.8s:%.246s", uri->scheme, path);
 	made->device.transport = &dm_transport_file;
 	made->device.size_bytes = (uint64_t)status.st_size;
 	made->device.align_bytes = 2 * DM_MIB;
@@ -156,7 +157,7 @@ static int say_truncated(struct dm_file *file, uint64_t known, uint64_t now)
 
 int dm_file_check_range(struct dm_file *file, const char *what, uint64_t offset, uint64_t bytes)
 {
-	uint64_t known = dm_file_known_bytes(file), now;
+	uint64_t known = dm_file_known_bytes(file), now = 0;
 	int err = file_size(&file->device, &now);
 
 	if (err != 0)
@@ -220,7 +221,7 @@ static int file_map(struct dm_device *device, uint64_t offset, uint64_t bytes, v
 static int file_probe(struct dm_device *device)
 {
 	struct dm_file *file = dm_file_of(device);
-	uint64_t known = dm_file_known_bytes(file), now;
+	uint64_t known = dm_file_known_bytes(file), now = 0;
 	int err = file_size(device, &now);
 
 	if (err == 0 && now < known)
