@@ -4,6 +4,8 @@
  *
  * The device is made under a temporary name, filled, and given its name in one step, so nobody ever sees half a pool.  The
  * window is entered in the registry before that: of two creators of one range, one is refused while nothing is visible yet.
+ * A device that was there before has its name already and may hold anything: what the library keeps on it is cleared, and the
+ * superblock, written last, is what makes it a pool.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -16,6 +18,7 @@
 
 #include "addr/registry.h"
 #include "addr/superblock.h"
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fault.h"
 #include "layout.h"
@@ -42,16 +45,35 @@ static uint64_t default_size(void)
 	return bytes < DM_GIB ? DM_GIB : dm_align_down(bytes, DM_EXTENT_BYTES);
 }
 
-static int choose_sizes(struct dmem_create_options *options, const char *name)
+/* What was asked for, else all of a device that is there already, else what is reasonable here. */
+static int choose_size(const struct dm_uri *uri, uint64_t asked, uint64_t *size)
 {
-	uint64_t size = options->size_bytes != 0 ? options->size_bytes : default_size();
+	const struct dm_transport *transport;
+	int rc = 0;
 
+	*size = asked;
+	if (*size == 0)
+		rc = dm_transport_find(uri->scheme, &transport);
+	if (*size == 0 && rc == 0)
+		rc = transport->region.capacity(uri, size);
+	if (*size == 0 && rc == 0)
+		*size = default_size();
+	return rc;
+}
+
+static int choose_sizes(const struct dm_uri *uri, struct dmem_create_options *options, const char *name)
+{
+	uint64_t size;
+	int rc = choose_size(uri, options->size_bytes, &size);
+
+	if (rc)
+		return rc;
 	if (!dm_align_up(size, DM_EXTENT_BYTES, &size) || size > DM_SPAN_BYTES_MAX)
 		return dm_fail(DMEM_E_OPTION, "%s: a size of %" PRIu64 " bytes is more than a pool can have: at most %" PRIu64 " (52T)", name,
-		               options->size_bytes, DM_SPAN_BYTES_MAX);
+		               size, DM_SPAN_BYTES_MAX);
 	if (size < SIZE_MIN)
 		return dm_fail(DMEM_E_TOO_SMALL, "%s: a size of %" PRIu64 " bytes is too small for a pool: at least %" PRIu64 " (8M)", name,
-		               options->size_bytes, SIZE_MIN);
+		               size, SIZE_MIN);
 	options->size_bytes = size;
 	if (options->span_bytes == 0) {
 		uint64_t span = dm_power_of_two_up(size) * 4;
@@ -111,6 +133,24 @@ void dm_layout_device(struct dm_superblock_pm *sb, uint32_t index, const struct 
 		strcpy(entry->hint, device->name);
 }
 
+int dm_layout_clear(struct dm_device *device, const struct dm_segment_pm *segment)
+{
+	uint64_t at = segment->device_first << DM_EXTENT_SHIFT;
+	uint64_t end = at + ((segment->data_first - segment->window_first) << DM_EXTENT_SHIFT);
+	void *zeros;
+	int rc = 0;
+
+	if (device->caps & DM_CAP_ZEROED)
+		return 0;
+	zeros = calloc(1, DM_EXTENT_BYTES);
+	if (zeros == NULL)
+		return dm_fail(-ENOMEM, "no memory to format %s", device->name);
+	for (; rc == 0 && at < end; at += DM_EXTENT_BYTES)
+		rc = device->transport->data.write(device, at, zeros, DM_EXTENT_BYTES);
+	free(zeros);
+	return rc;
+}
+
 static int lay_out(struct dm_superblock_pm *sb, const struct dmem_create_options *options, const struct dm_device *device)
 {
 	struct dm_geometry geometry;
@@ -139,6 +179,8 @@ static int lay_out(struct dm_superblock_pm *sb, const struct dmem_create_options
 	segment->extents = device->size_bytes >> DM_EXTENT_SHIFT;
 	segment->state = DM_SEGMENT_ACTIVE;
 	dm_geometry_init(&geometry, sb->chunk_extents, sb->granule_bytes);
+	if (!(device->caps & DM_CAP_MAPS) && sb->coherence == DMEM_COHERENCE_COHERENT)
+		return dm_fail(DMEM_E_OPTION, "%s: its members work on copies, so it can't be coherent: leave ?coherence= out", device->name);
 	if (!dm_geometry_lay_out(&geometry, sb->static_bytes, segment))
 		return dm_fail(DMEM_E_TOO_SMALL, "%s: %" PRIu64 " bytes have no room for memory beside the tables for %u members: make it larger, or "
 		               "ask for fewer ?members=", device->name, device->size_bytes, sb->members_max);
@@ -156,6 +198,15 @@ static int reserve_tables(struct dm_device *device, const struct dm_superblock_p
 	if (!(device->caps & DM_CAP_RESERVES))
 		return 0;
 	return device->transport->region.reserve(device, 0, sb->segments[0].metadata_off + arrays.extent_locals);
+}
+
+/* The registry gives out multiples of 2 MiB; a device with pages of 1 GiB wants more. */
+static int check_base(const struct dm_device *device, uint64_t base)
+{
+	if (dm_is_aligned(base, device->align_bytes))
+		return 0;
+	return dm_fail(DMEM_E_OPTION, "%s can't be mapped at 0x%" PRIx64 ": its alignment is %" PRIu64 " MiB; ask for a base that is a multiple "
+	               "of that, with ?base=", device->name, base, device->align_bytes / DM_MIB);
 }
 
 static int format_device(struct dm_device *device, const struct dmem_create_options *options)
@@ -182,7 +233,11 @@ static int format_device(struct dm_device *device, const struct dmem_create_opti
 	sb->base = base;
 	memcpy(sb->pool_uuid, pool_uuid, sizeof(sb->pool_uuid));
 	dm_layout_device(sb, 0, device, device_uuid);
-	rc = reserve_tables(device, sb);
+	rc = check_base(device, base);
+	if (rc == 0)
+		rc = reserve_tables(device, sb);
+	if (rc == 0)
+		rc = dm_layout_clear(device, &sb->segments[0]);
 	if (rc == 0)
 		rc = dm_superblock_check(sb, device->name);
 	if (rc == 0)
@@ -214,7 +269,7 @@ int dmem_pool_create(const char *uri_text, const struct dmem_create_options *opt
 	if (rc == 0)
 		rc = dm_uri_create_options(uri, options, &merged);
 	if (rc == 0)
-		rc = choose_sizes(&merged, uri_text);
+		rc = choose_sizes(uri, &merged, uri_text);
 	if (rc == 0)
 		rc = dm_transport_create(uri, merged.size_bytes, merged.mode != 0 ? merged.mode : 0600, &device);
 	if (rc)
@@ -228,13 +283,36 @@ err_free:
 
 /* --- destroy --- */
 
+static bool somebody_joins(struct dmem_pool *pool)
+{
+	struct dm_member_view view;
+
+	for (uint32_t slot = dm_members_next_used(pool->members, DM_NO_SLOT); slot != DM_NO_SLOT;
+	     slot = dm_members_next_used(pool->members, slot))
+		if (dm_members_view(pool->members, slot, &view) == 0 && view.state == DM_MEMBER_JOINING)
+			return true;
+	return false;
+}
+
+/* A joiner may have died before it said who it is; then our agent frees its slot after a lease. */
+static void wait_for_joiners(struct dmem_pool *pool)
+{
+	uint64_t patience_ns = (pool->members->lease_ms + 4 * (uint64_t)pool->members->beat_ms) * DM_NS_PER_MS;
+	uint64_t deadline = dm_clock_now_ns() + patience_ns;
+
+	while (somebody_joins(pool) && dm_clock_now_ns() < deadline)
+		dm_clock_sleep_ns(DM_NS_PER_MS);
+}
+
 /* Refuse while somebody is attached.  Dead members of this host are recovered by attaching, and don't count. */
 static int check_unused(struct dmem_pool *pool)
 {
 	uint32_t self = pool->members->slot;
 	unsigned recovered;
-	int rc = dm_members_recover_gone(pool->members, &recovered);
+	int rc;
 
+	wait_for_joiners(pool);
+	rc = dm_members_recover_gone(pool->members, &recovered);
 	for (uint32_t slot = dm_members_next_used(pool->members, DM_NO_SLOT); rc == 0 && slot != DM_NO_SLOT;
 	     slot = dm_members_next_used(pool->members, slot)) {
 		struct dm_member_view view;

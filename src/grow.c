@@ -50,10 +50,21 @@ static int commit_superblock(struct dmem_pool *pool, struct dm_superblock_pm *sb
 	return rc;
 }
 
+/* Sequence that the whole pool has to have mapped: the one in force now. */
+static bool all_have_mapped(struct dmem_pool *pool, uint32_t *laggard)
+{
+	uint64_t sequence;
+
+	return dm_word_load(pool->window, &pool->members->admin->sequence, &sequence) == 0 &&
+	       dm_members_all_mapped(pool->members, sequence, laggard);
+}
+
+/* Taking the lock may have put a dead grower's superblock in force, so it is asked again who has mapped it. */
 static int activate(struct dmem_pool *pool)
 {
 	struct dm_superblock_pm *sb = malloc(sizeof(*sb));
 	bool changed = false;
+	uint32_t laggard;
 	int rc;
 
 	if (sb == NULL)
@@ -66,7 +77,9 @@ static int activate(struct dmem_pool *pool)
 		changed = changed || sb->segments[i].state == DM_SEGMENT_PENDING;
 		sb->segments[i].state = DM_SEGMENT_ACTIVE;
 	}
-	if (changed)
+	if (changed && !all_have_mapped(pool, &laggard))
+		rc = dm_fail_quietly(DMEM_E_BUSY, "member %u has not mapped the pool's new memory yet", laggard);
+	else if (changed)
 		rc = commit_superblock(pool, sb, NULL);
 	dm_admin_unlock(pool->members);
 err_free:
@@ -82,15 +95,6 @@ static bool has_pending(const struct dm_window *window)
 		if (atomic_load_explicit(&window->segments[i].state, memory_order_relaxed) == DM_SEGMENT_PENDING)
 			return true;
 	return false;
-}
-
-/* Sequence that the whole pool has to have mapped: the one in force now. */
-static bool all_have_mapped(struct dmem_pool *pool, uint32_t *laggard)
-{
-	uint64_t sequence;
-
-	return dm_word_load(pool->window, &pool->members->admin->sequence, &sequence) == 0 &&
-	       dm_members_all_mapped(pool->members, sequence, laggard);
 }
 
 bool dm_pool_finish_growth(struct dmem_pool *pool)
@@ -112,8 +116,10 @@ static int wait_for_answers(struct dmem_pool *pool)
 	struct dm_member_view view = {0};
 
 	for (unsigned i = 0; i < ANSWER_BEATS * 10; i++) {
-		if (all_have_mapped(pool, &laggard))
-			return activate(pool);
+		int rc = all_have_mapped(pool, &laggard) ? activate(pool) : DMEM_E_BUSY;
+
+		if (rc != DMEM_E_BUSY)
+			return rc;
 		dm_clock_sleep_ns(pool->members->beat_ms * DM_NS_PER_MS / 10);
 	}
 	if (dm_members_view(pool->members, laggard, &view) != 0)
@@ -251,6 +257,8 @@ static int add_locked(struct dmem_pool *pool, struct dm_device *device)
 	rc = add_segment(sb, sb->device_count - 1, device->align_bytes, 0, device->size_bytes >> DM_EXTENT_SHIFT, HEADER_BYTES);
 	if (rc == 0)
 		rc = reserve_segment(device, sb, &sb->segments[sb->segment_count - 1]);
+	if (rc == 0)
+		rc = dm_layout_clear(device, &sb->segments[sb->segment_count - 1]);
 	/* its superblocks first: whoever finds the new name must find a device of this pool behind it */
 	if (rc == 0)
 		rc = dm_superblock_write(device, sb->device_count - 1, sb);
@@ -267,6 +275,7 @@ err_free:
 int dmem_pool_add(struct dmem_pool *pool, const char *uri_text)
 {
 	struct dmem_create_options options;
+	const struct dm_transport *transport;
 	struct dm_device *device = NULL;
 	struct dm_uri *uri;
 	uint64_t size = 0;
@@ -282,6 +291,10 @@ int dmem_pool_add(struct dmem_pool *pool, const char *uri_text)
 	rc = dm_uri_parse(uri_text, uri);
 	if (rc == 0)
 		rc = dm_uri_create_options(uri, NULL, &options);
+	if (rc == 0)
+		rc = dm_transport_find(uri->scheme, &transport);
+	if (rc == 0 && options.size_bytes == 0)
+		rc = transport->region.capacity(uri, &options.size_bytes);
 	if (rc == 0 && (options.size_bytes == 0 || !dm_align_up(options.size_bytes, DM_EXTENT_BYTES, &size)))
 		rc = dm_fail(DMEM_E_OPTION, "%s: say how large the device shall be, with ?size=", uri_text);
 	if (rc == 0)

@@ -5,7 +5,7 @@
  * Attach: open the devices and map the window (addr/), join as a member (failure/), set the allocator up (alloc/), start the
  * agent.  Nothing here depends on the pool's size.  A death at any moment leaves at most a member slot, which others recover.
  *
- * Lock: list_lock, for the list of attached pools; outside of every other lock of the library.
+ * Lock: list_lock, for the list of attached pools; only default_lock (default.c) is outside of it.
  */
 #include "pool.h"
 
@@ -16,6 +16,7 @@
 
 #include "addr/superblock.h"
 #include "base/error.h"
+#include "dmem/coherence.h"
 
 _Atomic(struct dmem_pool *) dm_pools[DM_POOLS_MAX];
 _Atomic unsigned dm_pools_count;
@@ -240,6 +241,8 @@ int dmem_pool_detach(struct dmem_pool *pool)
 
 	if (pool == NULL)
 		return dm_fail(-EINVAL, "the pool is NULL");
+	if (atomic_load(&pool->attached) && !pool->window->coherent && dmem_publish_all(pool) != 0)
+		dm_log(DMEM_LOG_WARNING, "not everything could be published before the detach: %s", dmem_last_error());
 	rc = dm_pool_list_lock();
 	if (rc)
 		return rc;

@@ -14,9 +14,14 @@
 #include "base/crc32c.h"
 #include "base/error.h"
 #include "base/fault.h"
+#include "base/forklock.h"
 #include "pool.h"
 #include "root_layout.h"
 #include "roots.h"
+
+/* Between a name's stores and their publication no thread of this process may refresh the line: in pools that are not coherent
+ * the stores would be lost. */
+static struct dm_forklock names_lock;
 
 #define OFFSET_MASK ((UINT64_C(1) << 48) - 1)
 
@@ -63,8 +68,10 @@ static int read_entry(struct dmem_pool *pool, struct dm_root_pm *entry, char nam
 		*never = before == 0;
 		if ((before & OFFSET_MASK) == 0)
 			return -ENOENT;
+		dm_forklock_lock(&names_lock);
 		rc = dm_window_refresh(pool->window, entry->name, sizeof(entry->name));
 		memcpy(name, entry->name, sizeof(entry->name));
+		dm_forklock_unlock(&names_lock);
 		if (rc == 0)
 			rc = dm_word_load(pool->window, &entry->name_crc, &crc);
 		dm_fence_observe(); /* the copy is made before the value is looked at again */
@@ -135,8 +142,12 @@ static int fill_entry(struct dmem_pool *pool, struct dm_root_pm *entry, const ch
 	if (rc)
 		return rc;
 	dm_fence_full(); /* a reader that sees part of the new name sees the new version */
+	dm_forklock_lock(&names_lock);
+	rc = dm_window_refresh(pool->window, entry->name, 64);
 	memcpy(entry->name, padded, 64);
-	rc = dm_window_publish(pool->window, entry->name, 64);
+	if (rc == 0)
+		rc = dm_window_publish(pool->window, entry->name, 64);
+	dm_forklock_unlock(&names_lock);
 	if (rc == 0)
 		rc = dm_word_store(pool->window, &entry->name_crc, dm_crc32c(padded, 64));
 	DM_CRASH_POINT(ROOT_NAMED);

@@ -27,7 +27,7 @@ struct dmem_pool;
 
 /* Where memory is, or shall be. */
 enum dmem_tier {
-	DMEM_TIER_ANY = 0,    /* the library chooses; private to the process */
+	DMEM_TIER_ANY = 0,    /* dmem_alloc_ex(): the default, shared */
 	DMEM_TIER_LOCAL = 1,  /* this machine's own memory */
 	DMEM_TIER_POOL = 2,   /* the pool, private to the process */
 	DMEM_TIER_SHARED = 3, /* the pool, shared between members */
@@ -41,7 +41,7 @@ struct dmem_alloc_options {
 	size_t alignment_bytes; /* a power of two up to 1 GiB; default 16 */
 	uint32_t optional;      /* not 0: the block may be lost (later: DMEM_E_UNSUPPORTED in this version) */
 	uint32_t reserved;      /* 0 */
-	const void *near;       /* a block to be near to, in the same device when it has room; a hint */
+	const void *near;       /* a block to be near to; a hint, which this version does not use */
 };
 #define DMEM_ALLOC_OPTIONS_DEFAULT {.struct_bytes = sizeof(struct dmem_alloc_options)}
 
@@ -138,7 +138,8 @@ DMEM_API void *dmem_alloc_ex(struct dmem_pool *pool, size_t bytes, const struct 
  * @block: from any of the calls above, or NULL for dmem_alloc_shared().
  * @bytes: the new size; 0 gives a block of the smallest size (it does not free).
  *
- * The block stays where it is when its usable size allows, and stays in its pool and tier when it moves.
+ * The block stays where it is while the new size is from half of its usable size up to all of it, and stays in its pool and
+ * tier when it moves.
  *
  * Returns:    the block; NULL with errno ENOMEM, or EINVAL for a pointer that is not the start of a live block.
  * Threads:    safe from any thread; nobody else may use the block meanwhile.

@@ -60,8 +60,8 @@ DMEM_API DMEM_MUST_CHECK int dmem_refresh(const void *address, size_t bytes);
  * @address: start of the range, inside one attached pool; any alignment.
  * @bytes:   its length in bytes; 0 does nothing.
  *
- * As dmem_publish(), and this member keeps no copy of the lines, so that it cannot write them back later and its next
- * access reads what the new owner published.
+ * As dmem_publish(), and this member keeps no copy of the lines, so that it cannot write them back later.  Before it
+ * reads the range again it refreshes it, as every reader does.
  *
  * Returns:    0; DMEM_E_FOREIGN; DMEM_E_DETACHED; DMEM_E_LOST; DMEM_E_FENCED; -EIO (see dmem_publish()).
  * Threads:    safe from any thread; no thread of this member may store to the range until it is given back.

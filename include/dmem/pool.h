@@ -132,7 +132,8 @@ DMEM_API DMEM_MUST_CHECK int dmem_pool_create(const char *uri, const struct dmem
  *
  * Returns:    0; -ENOENT; -EACCES; -EROFS the file may not be written; DMEM_E_URI; DMEM_E_OPTION; DMEM_E_NOT_POOL;
  *             DMEM_E_VERSION; DMEM_E_CORRUPT both superblocks are damaged; DMEM_E_WINDOW something else is mapped in the
- *             pool's window (dmem_last_error() names it); DMEM_E_MEMBERS; DMEM_E_DEVICE; -ENOMEM; -EMFILE.
+ *             pool's window (dmem_last_error() names it); DMEM_E_MEMBERS; DMEM_E_DEVICE; DMEM_E_LOST a device is shorter than
+ *             the pool; -ENOMEM; -EMFILE; -EDEADLK called from inside an attach or detach of this thread.
  * Threads:    safe from any thread.
  * Blocks:     never on another member.
  * Visibility: everything published before is visible here.

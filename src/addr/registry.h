@@ -12,8 +12,8 @@
 #include <stdint.h>
 
 /*
- * Enter a window of `span_bytes` for a pool that is about to be created.  `wanted` 0: the lowest free range, in steps of the
- * largest span that is registered or asked for; else exactly there.  DMEM_E_WINDOW: overlap, or no range is free;
+ * Enter a window of `span_bytes` for a pool that is about to be created.  `wanted` 0: the lowest free range, in steps of its
+ * own span; else exactly there.  DMEM_E_WINDOW: overlap, or no range is free;
  * DMEM_E_REGISTRY: the file can't be used.  Lines of pools that are gone from this machine are dropped.
  */
 int dm_registry_claim(uint64_t wanted, uint64_t span_bytes, const uint8_t uuid[16], const char *uri, uint64_t *base);

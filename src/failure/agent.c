@@ -8,8 +8,9 @@
  * because members join.  A chain of deaths therefore unwinds from one survivor, and a pool all of whose members died is put
  * right by the next to attach.
  *
- * The agent never waits for another member: a repair is bounded work, and only takes locks that live threads of this process
- * hold briefly.
+ * The agent does not wait for other members: a repair is bounded work, and takes locks that live threads of this process hold
+ * briefly.  (One exception, after a table full of dead members was repaired by somebody without a slot who died too: then
+ * the administration lock is asked for, which has a time limit.)
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -21,6 +22,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/stop.h"
 #include "failure/members.h"
 
 #define AGENT_STACK_BYTES (256u * 1024u)
@@ -70,24 +72,44 @@ static void stop_watching(struct dm_members *members)
 	members->watched_slot = DM_NO_SLOT;
 }
 
-/* A joiner that died between taking a slot and saying who it is has no pid to look at.  When its slot has not changed for a
- * lease, counted in our own beats, it is given back: it can't have done anything yet. */
-static void look_at_joiner(struct dm_members *members, const struct dm_member_view *view)
+static void free_joiner(struct dm_members *members, const struct dm_member_view *view)
 {
-	uint64_t seen;
 	uint64_t freed = dm_member_word(DM_MEMBER_FREE, DM_NO_SLOT, view->incarnation);
+	uint64_t seen;
 
-	if (members->stuck.slot != view->slot || members->stuck.word != view->word) {
-		members->stuck.slot = view->slot;
-		members->stuck.word = view->word;
-		members->stuck.beats = 0;
-		return;
-	}
-	if (++members->stuck.beats <= members->lease_ms / members->beat_ms && !(view->same_host && dm_members_alive(view) == 0))
-		return;
 	if (dm_word_cas(members->window, &members->table[view->slot].state.word, view->word, freed, &seen) == 0 && seen == view->word)
 		dm_log(DMEM_LOG_INFO, "member slot %u was taken by a joiner that did not go on; it is free again", view->slot);
-	members->stuck.slot = DM_NO_SLOT;
+}
+
+/* Is the joiner that this entry is about still there? */
+static bool is_stuck(struct dm_members *members, const struct dm_stuck_joiner *stuck)
+{
+	uint64_t word;
+
+	return dm_word_load(members->window, &members->table[stuck->slot].state.word, &word) == 0 && word == stuck->word;
+}
+
+/* A joiner that died between taking a slot and saying who it is has no pid to look at.  When its slot has not changed for a
+ * lease, counted in our own beats, it is given back: it can't have done anything yet.  Many can die at a time: slots that
+ * share an entry take turns. */
+static void look_at_joiner(struct dm_members *members, const struct dm_member_view *view)
+{
+	struct dm_stuck_joiner *stuck = &members->stuck[view->slot % DM_STUCK_JOINERS];
+	uint64_t beats = members->table[members->slot].beat.beats;
+
+	if (dm_members_alive(view) == 0) {
+		free_joiner(members, view);
+		return;
+	}
+	if (stuck->word != view->word || stuck->slot != view->slot) {
+		if (stuck->word == 0 || stuck->slot == view->slot || !is_stuck(members, stuck))
+			*stuck = (struct dm_stuck_joiner){.word = view->word, .slot = view->slot, .since_beat = beats};
+		return;
+	}
+	if (beats - stuck->since_beat <= members->lease_ms / members->beat_ms)
+		return;
+	free_joiner(members, view);
+	stuck->word = 0;
 }
 
 /* True: this is the member to watch, the ring needs no further look. */
@@ -239,6 +261,7 @@ int dm_members_start_agent(struct dm_members *members)
 	sigfillset(&all); /* the application's signals are for the application's threads; faults still arrive */
 	sigdelset(&all, SIGSEGV);
 	sigdelset(&all, SIGBUS);
+	sigdelset(&all, DM_STOP_SIGNAL);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = pthread_create(&members->agent, &attributes, agent_main, members);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

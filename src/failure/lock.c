@@ -72,6 +72,20 @@ static int settle_superblock(struct dm_members *members)
 	return rc ? rc : dm_word_store(window, &members->admin->sequence, sequence);
 }
 
+/* A change starts from the superblock in force, not from the one that our agent saw last. */
+static int follow_superblock(struct dm_members *members)
+{
+	struct dm_window *window = members->window;
+	uint64_t sequence;
+	uint64_t known;
+	int rc = dm_word_load(window, &members->admin->sequence, &sequence);
+
+	pthread_mutex_lock(&window->lock);
+	known = window->superblock.sequence;
+	pthread_mutex_unlock(&window->lock);
+	return rc == 0 && sequence > known ? dm_window_reload(window, &sequence) : rc;
+}
+
 static int acquire_word(struct dm_members *members, uint64_t ours, bool *taken_over)
 {
 	uint64_t *word = &members->admin->lock;
@@ -113,12 +127,13 @@ int dm_admin_lock(struct dm_members *members)
 	if (rc)
 		goto err_unlock;
 	DM_CRASH_POINT(ADMIN_LOCKED);
-	if (taken_over || members->window->repair_wanted) {
+	if (taken_over || members->window->repair_wanted)
 		rc = settle_superblock(members);
-		if (rc)
-			goto err_release;
-		members->window->repair_wanted = false;
-	}
+	else
+		rc = follow_superblock(members);
+	if (rc)
+		goto err_release;
+	members->window->repair_wanted = false;
 	return 0;
 err_release:
 	if (dm_word_store(members->window, &members->admin->lock, 0) != 0)

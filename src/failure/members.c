@@ -3,8 +3,9 @@
  * members.c: joining, leaving, and looking at the member table.
  *
  * Truth about a slot is its state word; the bitmap of used slots only saves walking the table.  It is set before a slot is
- * taken and cleared after it is given back; in between a giver may clear the bit of the next taker, who puts it back on its
- * first beat.  A member that is missing in the bitmap for one beat is noticed late by its neighbour, and nothing worse.
+ * taken and cleared after it is given back.  In between a giver may clear the bit of the next taker: so the giver looks at the
+ * state again after it has cleared the bit, and the taker sets the bit again after it has taken the slot.  Whichever of the two
+ * comes last puts it right; a member whose bit is missing would not be missed when it dies.
  *
  * Deaths while joining: before the CAS to JOINING nothing has happened.  After it the slot is JOINING with nobody behind it;
  * agents give it back when it has not moved for a lease (agent.c).  After LIVE it is a member like any other.
@@ -43,7 +44,6 @@ int dm_members_create(struct dm_window *window, struct dm_members **result)
 	members->slot = DM_NO_SLOT;
 	members->watched_slot = DM_NO_SLOT;
 	members->watched_pidfd = -1;
-	members->stuck.slot = DM_NO_SLOT;
 	if (dm_agent_open_pipe(members) != 0) {
 		int rc = dm_fail(-errno, "no pipe for the agent of %s (%s): raise the limit on open files",
 		                 window->devices[0]->name, strerror(errno));
@@ -117,6 +117,19 @@ int dm_members_set_used(struct dm_members *members, uint32_t slot, bool used)
 	return rc;
 }
 
+int dm_members_clear_used(struct dm_members *members, uint32_t slot)
+{
+	uint64_t word;
+	int rc = dm_members_set_used(members, slot, false);
+
+	dm_fence_full(); /* pairs with the one in take_slot() */
+	if (rc == 0)
+		rc = dm_word_load(members->window, &members->table[slot].state.word, &word);
+	if (rc == 0 && dm_member_word_state(word) != DM_MEMBER_FREE)
+		rc = dm_members_set_used(members, slot, true);
+	return rc;
+}
+
 uint32_t dm_members_next_used(struct dm_members *members, uint32_t after)
 {
 	uint32_t slot = after == DM_NO_SLOT ? 0 : after + 1;
@@ -141,6 +154,19 @@ static bool identity_is_whole(const struct dm_member_identity_pm *identity)
 	return identity->crc == dm_crc32c(identity, offsetof(struct dm_member_identity_pm, crc));
 }
 
+/* See a slot's lines as their writer published them.  Our own are not refreshed: that would drop a beat which the agent is just
+ * writing. */
+static int refresh_slot(struct dm_members *members, uint32_t slot)
+{
+	struct dm_member_pm *entry = &members->table[slot];
+	int rc;
+
+	if (slot == members->slot)
+		return 0;
+	rc = dm_window_refresh(members->window, &entry->identity, sizeof(entry->identity) + sizeof(entry->beat));
+	return rc ? rc : dm_window_refresh(members->window, &entry->names, sizeof(entry->names));
+}
+
 int dm_members_view(struct dm_members *members, uint32_t slot, struct dm_member_view *view)
 {
 	struct dm_member_pm *entry = &members->table[slot];
@@ -153,7 +179,7 @@ int dm_members_view(struct dm_members *members, uint32_t slot, struct dm_member_
 		return dm_fail(DMEM_E_CORRUPT, "%s: member slot %u has state %u, which can't be: look at the pool with 'dmemctl fsck'",
 		               members->window->devices[0]->name, slot, (unsigned)dm_member_word_state(word));
 	if (rc == 0)
-		rc = dm_window_refresh(members->window, entry, sizeof(*entry));
+		rc = refresh_slot(members, slot);
 	if (rc)
 		return rc;
 	memset(view, 0, sizeof(*view));
@@ -204,7 +230,8 @@ static int take_slot(struct dm_members *members, uint32_t slot)
 	DM_CRASH_POINT(MEMBER_JOINING);
 	members->slot = slot;
 	members->incarnation = incarnation;
-	return 0;
+	dm_fence_full(); /* pairs with the one in dm_members_clear_used() */
+	return dm_members_set_used(members, slot, true);
 }
 
 static int find_slot(struct dm_members *members, bool trust_bitmap)
@@ -236,6 +263,12 @@ static int write_identity(struct dm_members *members)
 	identity.start_ticks = dm_host_start_ticks(identity.pid);
 	prctl(PR_GET_NAME, identity.program);
 	identity.crc = dm_crc32c(&identity, offsetof(struct dm_member_identity_pm, crc));
+	/* the lines were another member's: a stale copy of them is no ground to write on */
+	rc = dm_window_refresh(members->window, &entry->identity, sizeof(entry->identity) + sizeof(entry->beat));
+	if (rc == 0)
+		rc = dm_window_refresh(members->window, &entry->retire, sizeof(entry->retire) + sizeof(entry->names));
+	if (rc)
+		return rc;
 	entry->identity = identity;
 	entry->beat = (struct dm_member_beat_pm){.sequence_mapped = members->window->superblock.sequence};
 	entry->retire = (struct dm_member_retire_pm){.head = {0}};
@@ -330,7 +363,7 @@ void dm_members_leave(struct dm_members *members)
 {
 	if (change_own_state(members, DM_MEMBER_LEAVING, DM_MEMBER_FREE) == 0) {
 		DM_CRASH_POINT(MEMBER_LEFT);
-		if (dm_members_set_used(members, members->slot, false) != 0)
+		if (dm_members_clear_used(members, members->slot) != 0)
 			dm_log(DMEM_LOG_WARNING, "the bit of member slot %u could not be cleared", members->slot);
 	}
 	members->slot = DM_NO_SLOT;

@@ -18,6 +18,7 @@
 
 #define DM_REPAIRS_MAX 8u
 #define DM_BEAT_TASKS_MAX 8u
+#define DM_STUCK_JOINERS 64u
 #define DM_NO_SLOT UINT32_MAX
 
 /* Order of repairs: lower first. */
@@ -70,11 +71,11 @@ struct dm_members {
 	uint32_t watched_incarnation;
 	int watched_pidfd;
 	int32_t watched_pid;
-	struct {
-		uint64_t word;           /* a JOINING slot that is watched, and for how many of our beats it has not changed */
+	struct dm_stuck_joiner {
+		uint64_t word;           /* of a JOINING slot that is watched; 0: none is */
 		uint32_t slot;
-		uint32_t beats;
-	} stuck;
+		uint64_t since_beat;     /* of ours: from then on it has not changed */
+	} stuck[DM_STUCK_JOINERS];   /* by slot modulo their number; agent only */
 };
 
 /* Local state for the window's members; checks that the table fits. */
@@ -95,6 +96,9 @@ int dm_members_set_used(struct dm_members *members, uint32_t slot, bool used);
  * whose numbers are its own now, are left alone. */
 int dm_agent_open_pipe(struct dm_members *members);
 void dm_agent_close(struct dm_members *members);
+
+/* Clear the bit of a slot that was freed, unless somebody has taken it meanwhile. */
+int dm_members_clear_used(struct dm_members *members, uint32_t slot);
 
 /* Stop the agent and wait for it. */
 void dm_members_stop_agent(struct dm_members *members);

@@ -87,7 +87,7 @@ static int recover_one(struct dm_members *members, uint32_t slot, uint64_t word)
 		rc = change_state(members, slot, word, dm_member_word(DM_MEMBER_FREE, DM_NO_SLOT, incarnation));
 	if (rc == 0) {
 		DM_CRASH_POINT(MEMBER_RECOVERED);
-		rc = dm_members_set_used(members, slot, false);
+		rc = dm_members_clear_used(members, slot);
 		dm_log(DMEM_LOG_INFO, "member %u.%u died, what it had was recovered", slot, incarnation);
 	}
 	return rc;

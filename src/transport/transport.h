@@ -48,12 +48,17 @@ struct dm_region_ops {
 	/* Open an existing device for reading and writing.  -ENOENT, -EACCES, -EROFS, DMEM_E_UNSUPPORTED (not a kind of
 	 * file that can hold a pool), -EMFILE.  Never creates. */
 	int (*open)(const struct dm_uri *uri, struct dm_device **device);
-	/* Make a device of `size_bytes` (a multiple of 2 MiB) under a temporary name, readable as zeros.  -EEXIST when the
-	 * final name is taken.  Cleans up temporary names of creators that are dead. */
+	/* How much a device has that is there before any pool is made on it; 0 where create makes devices of any size. */
+	int (*capacity)(const struct dm_uri *uri, uint64_t *bytes);
+	/* Make a device of `size_bytes` (a multiple of 2 MiB) under a temporary name, readable as zeros where it has
+	 * DM_CAP_ZEROED.  -EEXIST when the final name is taken.  Cleans up temporary names of creators that are dead.
+	 * A device that is there before is taken as it is: -EEXIST when it holds a pool (pool_mark.h), and the pool
+	 * appears when its superblock is written. */
 	int (*create)(const struct dm_uri *uri, uint64_t size_bytes, uint32_t mode, struct dm_device **device);
 	/* Give a device from create its final name, in one step; -EEXIST when somebody was faster. */
 	int (*commit)(struct dm_device *device);
-	/* Remove the name of the device; memory goes when the last user closes it. */
+	/* Remove the name of the device; memory goes when the last user closes it.  A device that was there before stays, and
+	 * loses its marks; -ENOENT when it has none. */
 	int (*destroy)(const struct dm_uri *uri);
 	/* Release the handle.  A device from create that was not committed disappears. */
 	void (*close)(struct dm_device *device);

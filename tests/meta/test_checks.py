@@ -10,6 +10,7 @@ import subprocess
 import sys
 import tempfile
 
+import check_docs
 import check_headers
 import check_includes
 import check_layout
@@ -66,6 +67,10 @@ GOOD_TREE = {
     "preload/shim.c": LICENSE + '#include <dmem/pool.h>\n#include "base/error.h"\n',
     "tools/dmemctl/main.c": LICENSE + '#include "addr/window.h"\n#include <json-c/json.h>\n',
     "examples/01_hello/hello.c": LICENSE + "#include <dmem/pool.h>\n#include <stdio.h>\n",
+    "README.md": "# A project\n\n[model](docs/memory-model.md#the-rules), [src](src/), [far](https://example.org/x.md)\n"
+                 + "\n" * 40,
+    "src/README.md": "# src\n\n`[no](link.md)`, and the clauses M1 to M3\n\n```\n[no](link.md)\n```\n" + "\n" * 33,
+    "docs/memory-model.md": "# Model\n\n## The rules\n\n**M1 (one).** A.\n\n**M2.** B.\n\n**M3.** C, see clause M1\n",
 }
 
 LONG_FUNCTION = LICENSE + "int dm_long(void)\n{\n" + "\tdm_step();\n" * 101 + "}\n"
@@ -118,6 +123,40 @@ CASES = [
      LICENSE + "struct dm_window {\n\tint a;\n};\n", "names end in _pm"),
     (check_sizes, "a long function is found", "src/addr/window.c", LONG_FUNCTION, "dm_long() has 101 lines"),
     (check_sizes, "a long file is found", "src/addr/window.c", LICENSE + "int x;\n" * 1200, "1201 lines"),
+    (check_docs, "a link to a file that is not there is found", "docs/a.md", "see [this](gone.md)\n",
+     "docs/a.md:1: gone.md: there is no such file"),
+    (check_docs, "a link of the other form is found", "docs/a.md",
+     "see [this]\n\n[this]: gone.md\n", "docs/a.md:3: gone.md"),
+    (check_docs, "a link in a README of any folder is followed", "src/addr/README.md",
+     "[up](../../docs/gone.md)\n", "no such file"),
+    (check_docs, "a link to a heading that is not there is found", "docs/a.md",
+     "[x](memory-model.md#the-rule)\n", "no heading"),
+    (check_docs, "a link out of the checkout is found", "docs/a.md",
+     "[x](../../../etc/passwd)\n", "out of the checkout"),
+    (check_docs, "an absolute link is found", "docs/a.md", "[x](/docs/memory-model.md)\n", "relative to the page"),
+    (check_docs, "a Source that is not there is found", "include/dmem/pool.h",
+     GOOD_HEADER.replace("Source:     none.", "Source:     docs/gone.md; C17."), "docs/gone.md is not there"),
+    (check_docs, "a Source in a second line is looked at", "include/dmem/pool.h",
+     GOOD_HEADER.replace("Source:     none.", "Source:     docs/memory-model.md;\n *             docs/gone.md."),
+     "docs/gone.md is not there"),
+    (check_docs, "a clause that is not there is found in a header", "include/dmem/pool.h",
+     GOOD_HEADER.replace("Visibility: none.", "Visibility: as clause M4 says."), "clause M4 is not in"),
+    (check_docs, "a clause that is not there is found in a test", "tests/unit/addr/test_x.c",
+     LICENSE + "/* clauses M1, M2 and A7 */\n", "test_x.c:2: clause A7 is not in"),
+    (check_docs, "the end of a row of clauses is looked at", "src/addr/window.c",
+     LICENSE + "/* clauses M2 to M5 */\n", "clause M5"),
+    (check_docs, "a citation at the end of a sentence is found", "src/addr/window.c",
+     LICENSE + "/* See clause A9. */\n", "clause A9"),
+    (check_docs, "the middle of a row of clauses is looked at", "docs/memory-model.md",
+     "**M1.** A.\n\n**M3.** Clause 2 is gone; see clauses M1 to M3.\n", "clause M2 is not in"),
+    (check_docs, "a citation over the end of a line is found", "src/addr/window.c",
+     LICENSE + "/*\n * As said in clause\n * M9.\n */\n", "window.c:3: clause M9"),
+    (check_docs, "a clause that stands twice is found", "docs/memory-model.md",
+     "**M1.** A.\n\n**M2.** B.\n\n**M3.** C.\n\n**M2 (again).** D.\n", "clause M2 stands twice"),
+    (check_docs, "a memory model without clauses is found", "docs/memory-model.md", "# Model\n", "holds no clause"),
+    (check_docs, "a function that is described nowhere is found", "include/dmem/pool.h",
+     GOOD_HEADER.replace("/**\n", "/*\n"), "dmem_use() is described nowhere"),
+    (check_docs, "a long README of a folder is found", "src/addr/README.md", "x\n" * 41, "41 lines"),
     (check_style, "a missing licence line is found", "src/addr/window.c", "int x;\n", "no SPDX"),
     (check_style, "a space before a tab is found", "src/addr/window.c", LICENSE + " \tint x;\n", "space before a tab"),
     (check_style, "four spaces as indentation are found", "src/addr/window.c",
@@ -208,7 +247,7 @@ def test_unversioned_library(counter):
 
 def main():
     counter = Counter()
-    for check in (check_includes, check_headers, check_layout, check_sizes, check_style):
+    for check in (check_docs, check_includes, check_headers, check_layout, check_sizes, check_style):
         findings = findings_in(check, {})
         counter.expect(f"{check.__name__} is content with what is right", not findings, findings)
     for check, name, path, text, wanted in CASES:

@@ -58,10 +58,7 @@ static int adopt_unit(struct dm_shared *shared, struct dm_extent *extent, uint32
 	struct dm_slab_pm *header = dm_geometry_slab(shared->window, &shared->geometry, segment, in_segment, unit);
 	uint64_t argument;
 	unsigned kind;
-	int rc = dm_window_refresh(shared->window, header, shared->geometry.slab_local_bytes);
 
-	if (rc)
-		return rc;
 	if (!dm_desc_read(header->desc, extent->index * DM_UNITS_PER_EXTENT + unit, &kind, &argument))
 		return DMEM_E_CORRUPT;
 	if (kind == DM_SLAB_FREE || kind == DM_SLAB_CONTINUED)
@@ -77,18 +74,41 @@ static int adopt_unit(struct dm_shared *shared, struct dm_extent *extent, uint32
 	return 1;
 }
 
+/* The slabs of an extent that turns out to be damaged: nobody takes blocks from them any more. */
+static void forget_adopted(struct dm_shared *shared, struct dm_extent *extent)
+{
+	for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT; unit++) {
+		struct dm_slab *slab = atomic_load_explicit(&extent->slabs[unit], memory_order_relaxed);
+
+		atomic_store_explicit(&extent->slabs[unit], NULL, memory_order_relaxed);
+		if (slab == NULL || slab->unit != unit)
+			continue;
+		dm_list_remove(&shared->abandoned[slab->class_index], slab);
+		slab->next = shared->unused_slabs;
+		shared->unused_slabs = slab;
+	}
+}
+
 static int adopt_slabs(struct dm_shared *shared, struct dm_extent *extent)
 {
+	const struct dm_segment *segment = extent->chunk->segment;
 	struct dm_slab *slab = NULL;
+	/* all of them, also those of units inside slabs: from now on we write these lines */
+	int rc = dm_window_refresh(shared->window,
+	                           dm_geometry_slab(shared->window, &shared->geometry, segment,
+	                                            extent->index - segment->data_first, 0),
+	                           (uint64_t)DM_UNITS_PER_EXTENT * shared->geometry.slab_local_bytes);
 
+	if (rc)
+		return rc;
 	extent->units_used = 0;
 	for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT; unit++)
 		atomic_store_explicit(&extent->slabs[unit], NULL, memory_order_relaxed);
 	for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT; unit += slab == NULL ? 1 : slab->class->units) {
-		int rc;
-
 		slab = NULL;
 		rc = adopt_unit(shared, extent, unit, &slab);
+		if (rc == DMEM_E_CORRUPT)
+			forget_adopted(shared, extent);
 		if (rc == DMEM_E_CORRUPT)
 			return quarantine(shared, extent, "a slab's descriptor is damaged");
 		if (rc < 0)
@@ -124,20 +144,39 @@ static void drop_empty_slabs(struct dm_shared *shared, struct dm_extent *extent)
 
 /* --- extents --- */
 
-/* Does the run whose head lies `back` extents before `index` reach here? */
-static bool run_reaches(struct dm_shared *shared, const struct dm_segment *segment, uint64_t index, uint64_t back)
+enum reach { REACHES, DOES_NOT_REACH, CANNOT_TELL };
+
+/* Does the run whose head lies `back` extents before `index` reach here?  It can't be told when the head is damaged. */
+static enum reach run_reaches(struct dm_shared *shared, const struct dm_segment *segment, uint64_t index, uint64_t back)
 {
 	struct dm_extent_pm *head;
 	uint64_t argument;
 	unsigned kind;
 
 	if (back == 0 || back > index - segment->data_first)
-		return false;
+		return DOES_NOT_REACH;
 	head = dm_geometry_extent(shared->window, &shared->geometry, segment, index - back - segment->data_first);
-	if (dm_window_refresh(shared->window, head, sizeof(*head)) != 0)
-		return false;
-	return dm_desc_read(__atomic_load_n(&head->desc, __ATOMIC_ACQUIRE), index - back, &kind, &argument) &&
-	       (kind == DM_EXTENT_RUN || kind == DM_EXTENT_PRIVATE) && argument > back;
+	if (dm_window_refresh(shared->window, head, sizeof(*head)) != 0 ||
+	    !dm_desc_read(__atomic_load_n(&head->desc, __ATOMIC_ACQUIRE), index - back, &kind, &argument))
+		return CANNOT_TELL;
+	return (kind == DM_EXTENT_RUN || kind == DM_EXTENT_PRIVATE) && argument > back ? REACHES : DOES_NOT_REACH;
+}
+
+/* What is left alone with a quarantined extent: when it may have been the head of a run, or a part of one, what says FREE behind
+ * it may belong to that run. */
+static uint32_t count_doubtful(const struct dm_chunk *chunk, uint32_t at, uint32_t count)
+{
+	const struct dm_extent *extent = &chunk->extents[at];
+	uint32_t doubtful = 1;
+	uint64_t argument;
+	unsigned kind;
+
+	if (dm_desc_read(extent->local->desc, extent->index, &kind, &argument) &&
+	    (kind == DM_EXTENT_FREE || kind == DM_EXTENT_SLABS))
+		return 1;
+	while (at + doubtful < count && chunk->extents[at + doubtful].local->desc == 0)
+		doubtful++;
+	return doubtful;
 }
 
 /* Learn what one extent is.  Gives how many extents of the chunk it accounts for. */
@@ -145,6 +184,7 @@ static int adopt_extent(struct dm_shared *shared, struct dm_extent *extent, uint
 {
 	const struct dm_segment *segment = extent->chunk->segment;
 	uint64_t limit = segment->data_extents - (extent->index - segment->data_first);
+	enum reach reach;
 	uint64_t argument;
 	unsigned kind;
 	int rc = dm_window_refresh(shared->window, extent->local, sizeof(*extent->local));
@@ -166,12 +206,15 @@ static int adopt_extent(struct dm_shared *shared, struct dm_extent *extent, uint
 		break;
 	case DM_EXTENT_CONTINUED:
 		extent->run_extents = argument & DM_CONTINUED_MASK;
-		if (extent->run_extents != 0 && extent->run_extents <= limit &&
-		    run_reaches(shared, segment, extent->index, argument >> DM_CONTINUED_SHIFT))
+		reach = extent->run_extents == 0 || extent->run_extents > limit ? DOES_NOT_REACH :
+			run_reaches(shared, segment, extent->index, argument >> DM_CONTINUED_SHIFT);
+		if (reach == REACHES)
 			break;
+		extent->run_extents = 0;
+		if (reach == CANNOT_TELL)
+			return quarantine(shared, extent, "the head of the run that it belongs to is damaged");
 		dm_extent_set(shared, extent, DM_EXTENT_FREE, 0);
 		extent->kind = DM_EXTENT_FREE;
-		extent->run_extents = 0;
 		return 0;
 	default:
 		return 0;
@@ -207,6 +250,8 @@ int dm_chunk_adopt(struct dm_shared *shared, struct dm_chunk *chunk)
 			extent->kind = DM_EXTENT_QUARANTINED;
 		else
 			rc = adopt_extent(shared, extent, count - at, &covered);
+		if (extent->kind == DM_EXTENT_QUARANTINED)
+			covered = count_doubtful(chunk, at, count);
 		if (extent->kind != DM_EXTENT_FREE)
 			chunk->extents_used |= (covered == 32 ? UINT32_MAX : (UINT32_C(1) << covered) - 1) << at;
 	}
@@ -242,27 +287,32 @@ static int repair_chunk(struct dm_shared *shared, const struct dm_segment *segme
 	uint32_t count = shared->geometry.chunk_extents;
 	struct dm_chunk_atomic_pm *atomic = dm_geometry_chunk_atomic(shared->window, &shared->geometry, segment, chunk);
 	bool empty = true;
+	uint64_t freed;
 	uint64_t seen;
+	int rc;
 
 	for (uint32_t i = 0; i < count; i++) {
 		struct dm_extent_pm *local = dm_geometry_extent(shared->window, &shared->geometry, segment, chunk * count + i);
 		uint64_t index = segment->data_first + chunk * count + i;
 		uint64_t argument;
 		unsigned kind;
-		int rc = dm_window_refresh(shared->window, local, sizeof(*local));
 
-		if (rc)
-			return rc;
-		if (dm_desc_read(local->desc, index, &kind, &argument) && kind == DM_EXTENT_PRIVATE) {
+		pthread_mutex_lock(&shared->lock); /* a thread that frees refreshes the line under it */
+		rc = dm_window_refresh(shared->window, local, sizeof(*local));
+		if (rc == 0 && dm_desc_read(local->desc, index, &kind, &argument) && kind == DM_EXTENT_PRIVATE) {
 			__atomic_store_n(&local->desc, 0, __ATOMIC_RELEASE);
 			rc = dm_window_publish(shared->window, local, sizeof(*local));
 			DM_CRASH_POINT(PRIVATE_RECLAIMED);
 		}
+		pthread_mutex_unlock(&shared->lock);
 		if (rc)
 			return rc;
 		empty = empty && local->desc == 0;
 	}
-	if (__atomic_load_n(&atomic->freed, __ATOMIC_ACQUIRE) << 32 != 0)
+	rc = dm_word_load(shared->window, &atomic->freed, &freed);
+	if (rc)
+		return rc;
+	if (freed << 32 != 0)
 		empty = false; /* somebody has to clear them */
 	return dm_word_cas(shared->window, &atomic->owner, owner,
 	                   dm_chunk_owner_word(empty ? DM_CHUNK_FREE : DM_CHUNK_ORPHAN, DM_NO_SLOT, dm_chunk_owner_version(owner) + 1),
@@ -274,6 +324,8 @@ static int repair_segment(struct dm_shared *shared, const struct dm_segment *seg
 	uint64_t chunks = segment->data_extents / shared->geometry.chunk_extents;
 	int rc = 0;
 
+	if (!dm_shared_segment_fits(shared, segment))
+		return 0;
 	for (uint64_t chunk = 0; rc == 0 && chunk < chunks; chunk++) {
 		uint64_t owner;
 

@@ -27,6 +27,15 @@
 #define ORPHANS_TRIED 4u
 #define LEASES_TRIED 4096u
 
+/*
+ * Outside coherent pools nobody keeps lines of a block over its change of hands: a dirty one would be written back over what
+ * the next user stores, and a stale one would look like a store of ours.  Who gives a block drops them, and who takes one.
+ */
+static inline int forget_block(struct dm_shared *shared, const void *block, uint64_t bytes)
+{
+	return __builtin_expect(shared->window->coherent, 1) ? 0 : dm_window_refresh(shared->window, block, bytes);
+}
+
 /* --- taking --- */
 
 /* The next free block of a slab that the calling thread owns; NULL when it has none. */
@@ -165,6 +174,21 @@ static void *alloc_run(struct dm_shared *shared, uint64_t bytes, uint64_t alignm
 	return head == NULL ? NULL : dm_window_at(shared->window, head->index << DM_EXTENT_SHIFT);
 }
 
+/* A block that was taken, as the caller gets it.  Zeros are published, so that atomic operations find them too. */
+static inline void *hand_out(struct dm_shared *shared, void *block, uint64_t block_bytes, uint64_t zeroed_bytes)
+{
+	int rc = block == NULL ? -ENOMEM : forget_block(shared, block, block_bytes);
+
+	if (rc == 0 && zeroed_bytes > 0) {
+		memset(block, 0, zeroed_bytes);
+		rc = dm_window_publish(shared->window, block, zeroed_bytes);
+	}
+	if (rc == 0)
+		return block;
+	errno = dm_error_errno(rc);
+	return NULL;
+}
+
 void *dm_shared_alloc(struct dm_shared *shared, uint64_t bytes, uint64_t alignment, bool zeroed)
 {
 	uint32_t class_index = dm_class_for(&shared->classes, bytes, alignment);
@@ -179,9 +203,7 @@ void *dm_shared_alloc(struct dm_shared *shared, uint64_t bytes, uint64_t alignme
 			return NULL;
 		}
 		block = alloc_run(shared, bytes, alignment, &fresh);
-		if (block != NULL && zeroed && !fresh)
-			memset(block, 0, bytes);
-		return block;
+		return block == NULL ? NULL : hand_out(shared, block, bytes, zeroed && !fresh ? bytes : 0);
 	}
 	heap = dm_heap_get(shared);
 	if (heap == NULL)
@@ -191,11 +213,7 @@ void *dm_shared_alloc(struct dm_shared *shared, uint64_t bytes, uint64_t alignme
 		block = take_block(shared, slab);
 	if (__builtin_expect(block == NULL, 0))
 		block = alloc_slow(shared, heap, class_index);
-	if (block == NULL)
-		errno = ENOMEM;
-	else if (zeroed)
-		memset(block, 0, bytes);
-	return block;
+	return hand_out(shared, block, shared->classes.classes[class_index].block_bytes, zeroed ? bytes : 0);
 }
 
 /* --- giving --- */
@@ -255,6 +273,8 @@ static int free_own(struct dm_shared *shared, struct dm_heap *heap, struct dm_sl
 
 	if ((bits & bit) || freed_is_set(shared, slab->freed, block))
 		return refuse_double(shared, address);
+	if (forget_block(shared, address, slab->block_bytes) != 0)
+		return dm_fail(-EIO, "the free of %p could not be carried out", address);
 	__atomic_store_n(word, bits | bit, __ATOMIC_RELEASE);
 	slab->free_count++;
 	if (dm_window_publish(shared->window, word, sizeof(*word)) != 0)
@@ -283,25 +303,43 @@ static int set_pending(struct dm_shared *shared, uint64_t *pending, uint32_t uni
 }
 
 static int free_foreign(struct dm_shared *shared, const uint64_t *bits, uint64_t *freed, uint64_t *pending, uint32_t unit,
-                        uint32_t block, const void *address)
+                        uint32_t block, const void *address, uint64_t block_bytes)
 {
+	uint64_t extent = dm_window_offset(shared->window, address) >> DM_EXTENT_SHIFT;
 	struct dm_heap *heap = dm_heap_get(shared);
 	uint64_t free_bits;
 	int rc;
 
 	if (heap == NULL)
 		return dm_fail(-ENOMEM, "free of %p: this thread can have no heap: end some threads", address);
-	rc = dm_window_refresh(shared->window, &bits[block / 64], sizeof(uint64_t));
+	rc = dm_shared_refresh(shared, extent, &bits[block / 64], sizeof(uint64_t));
 	if (rc)
 		return rc;
 	free_bits = __atomic_load_n(&bits[block / 64], __ATOMIC_ACQUIRE);
 	if (free_bits >> block % 64 & 1)
 		return refuse_double(shared, address);
-	rc = dm_tag_set(shared, &freed[block / DM_FREED_BITS], UINT32_C(1) << block % DM_FREED_BITS, heap->id, heap->version++);
+	if (!shared->window->coherent && freed_is_set(shared, freed, block)) /* then the lines are not ours to drop */
+		return refuse_double(shared, address);
+	rc = forget_block(shared, address, block_bytes);
+	if (rc)
+		return rc;
+	rc = dm_tag_set(shared, &freed[block / DM_FREED_BITS], UINT32_C(1) << block % DM_FREED_BITS, heap->id, dm_heap_next_version(heap));
 	if (rc == -EALREADY)
 		return refuse_double(shared, address);
 	DM_CRASH_POINT(BLOCK_FREED_FOREIGN);
 	return rc ? rc : set_pending(shared, pending, unit);
+}
+
+/* Was the run given up, and not yet collected? */
+static bool run_is_freed(struct dm_shared *shared, const struct dm_place *place)
+{
+	uint32_t per_chunk = shared->geometry.chunk_extents;
+	uint64_t word;
+
+	return dm_word_load(shared->window,
+	                    &dm_geometry_chunk_atomic(shared->window, &shared->geometry, place->segment,
+	                                              place->extent / per_chunk)->freed, &word) != 0 ||
+	       (word >> place->extent % per_chunk & 1);
 }
 
 static int free_run(struct dm_shared *shared, const struct dm_place *place, const void *address)
@@ -314,6 +352,11 @@ static int free_run(struct dm_shared *shared, const struct dm_place *place, cons
 
 	if (place->kind == DM_EXTENT_PRIVATE)
 		return refuse(shared, DMEM_E_FOREIGN, address, "it is private memory of another member");
+	if (!shared->window->coherent && run_is_freed(shared, place)) /* then the lines are not ours to drop */
+		return refuse_double(shared, address);
+	rc = forget_block(shared, address, place->run_extents << DM_EXTENT_SHIFT);
+	if (rc)
+		return rc;
 	pthread_mutex_lock(&shared->lock);
 	ours = dm_extent_ours(shared, place->index);
 	if (ours != NULL && ours->kind == DM_EXTENT_RUN)
@@ -328,7 +371,7 @@ static int free_run(struct dm_shared *shared, const struct dm_place *place, cons
 		return dm_fail(-ENOMEM, "free of %p: this thread can have no heap: end some threads", address);
 	atomic = dm_geometry_chunk_atomic(shared->window, &shared->geometry, place->segment,
 	                                  place->extent / shared->geometry.chunk_extents);
-	rc = dm_tag_set(shared, &atomic->freed, UINT32_C(1) << in_chunk, heap->id, heap->version++);
+	rc = dm_tag_set(shared, &atomic->freed, UINT32_C(1) << in_chunk, heap->id, dm_heap_next_version(heap));
 	return rc == -EALREADY ? refuse_double(shared, address) : rc;
 }
 
@@ -368,7 +411,8 @@ static int free_by_place(struct dm_shared *shared, uint64_t offset, const void *
 	return free_foreign(shared, dm_slab_bits(header),
 	                    dm_geometry_freed(shared->window, &shared->geometry, place.segment, place.extent, place.unit),
 	                    &dm_geometry_extent_atomic(shared->window, &shared->geometry, place.segment, place.extent)->pending,
-	                    place.unit, place.block, address);
+	                    place.unit, place.block, address,
+	                    shared->classes.classes[place.class_index].block_bytes);
 }
 
 int dm_shared_free(struct dm_shared *shared, void *address)
@@ -385,26 +429,15 @@ int dm_shared_free(struct dm_shared *shared, void *address)
 	heap = atomic_load_explicit(&slab->heap, memory_order_acquire);
 	if (heap != NULL && heap == dm_heap_mine(shared))
 		return free_own(shared, heap, slab, block, address);
-	return free_foreign(shared, slab->bits, slab->freed, slab->pending, slab->unit, block, address);
+	return free_foreign(shared, slab->bits, slab->freed, slab->pending, slab->unit, block, address,
+	                    slab->block_bytes);
 }
 
 /* Is the block in use, as far as can be told from here? */
-static bool is_live(struct dm_shared *shared, const uint64_t *bits, const uint64_t *freed, uint32_t block)
+static bool is_live(struct dm_shared *shared, uint64_t extent, const uint64_t *bits, const uint64_t *freed, uint32_t block)
 {
-	return dm_window_refresh(shared->window, &bits[block / 64], sizeof(uint64_t)) == 0 &&
+	return dm_shared_refresh(shared, extent, &bits[block / 64], sizeof(uint64_t)) == 0 &&
 	       !(__atomic_load_n(&bits[block / 64], __ATOMIC_ACQUIRE) >> block % 64 & 1) && !freed_is_set(shared, freed, block);
-}
-
-/* Was the run given up, and not yet collected? */
-static bool run_is_freed(struct dm_shared *shared, const struct dm_place *place)
-{
-	uint32_t per_chunk = shared->geometry.chunk_extents;
-	uint64_t word;
-
-	return dm_word_load(shared->window,
-	                    &dm_geometry_chunk_atomic(shared->window, &shared->geometry, place->segment,
-	                                              place->extent / per_chunk)->freed, &word) != 0 ||
-	       (word >> place->extent % per_chunk & 1);
 }
 
 static size_t usable_by_place(struct dm_shared *shared, uint64_t offset)
@@ -419,7 +452,7 @@ static size_t usable_by_place(struct dm_shared *shared, uint64_t offset)
 		return run_is_freed(shared, &place) ? 0 : place.run_extents << DM_EXTENT_SHIFT;
 	header = dm_geometry_slab(shared->window, &shared->geometry, place.segment, place.extent, place.unit);
 	freed = dm_geometry_freed(shared->window, &shared->geometry, place.segment, place.extent, place.unit);
-	return is_live(shared, dm_slab_bits(header), freed, place.block) ? shared->classes.classes[place.class_index].block_bytes : 0;
+	return is_live(shared, place.index, dm_slab_bits(header), freed, place.block) ? shared->classes.classes[place.class_index].block_bytes : 0;
 }
 
 size_t dm_shared_usable(struct dm_shared *shared, const void *address)
@@ -430,7 +463,7 @@ size_t dm_shared_usable(struct dm_shared *shared, const void *address)
 
 	if (slab == NULL)
 		return usable_by_place(shared, offset);
-	if (!block_number(slab, offset - slab->offset, &block) || !is_live(shared, slab->bits, slab->freed, block))
+	if (!block_number(slab, offset - slab->offset, &block) || !is_live(shared, offset >> DM_EXTENT_SHIFT, slab->bits, slab->freed, block))
 		return 0;
 	return slab->block_bytes;
 }

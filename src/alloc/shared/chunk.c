@@ -157,7 +157,8 @@ struct dm_chunk *dm_chunk_lease(struct dm_shared *shared, const struct dm_segmen
 		return NULL;
 	}
 	rc = dm_word_load(shared->window, &chunk->atomic->owner, &word);
-	if (rc == 0 && dm_chunk_owner_state(word) != DM_CHUNK_FREE && dm_chunk_owner_state(word) != DM_CHUNK_ORPHAN)
+	if (rc == 0 && ((dm_chunk_owner_state(word) != DM_CHUNK_FREE && dm_chunk_owner_state(word) != DM_CHUNK_ORPHAN) ||
+	                atomic_load(&shared->chunks[chunk->number]) != NULL)) /* ours, whatever a damaged word says */
 		rc = -EAGAIN;
 	if (rc == 0)
 		rc = dm_geometry_reserve_chunk(shared->window, &shared->geometry, segment, in_segment);

@@ -18,6 +18,8 @@
 
 _Thread_local struct dm_heap **dm_heap_of_thread __attribute__((tls_model("initial-exec")));
 
+#define VERSION_BATCH 4096u
+
 static pthread_mutex_t heaps_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct dm_heap *unused_heaps;
 static pthread_once_t key_once = PTHREAD_ONCE_INIT;
@@ -101,6 +103,32 @@ static uint32_t claim_number(struct dm_shared *shared)
 		}
 	}
 	return 0;
+}
+
+static struct dm_heap_pm *record_of(struct dm_shared *shared, uint32_t number)
+{
+	uint64_t owners = dm_align_down(shared->heaps_max * sizeof(struct dm_heap_owner_pm) + 4095, 4096);
+	struct dm_heap_pm *records = (struct dm_heap_pm *)((uint8_t *)shared->heap_owners + owners);
+
+	return &records[number];
+}
+
+/* Versions belong to the number, whoever has it: no two changes of tagged words carry the same number and version.  They are
+ * reserved in the pool by the batch, before they are used. */
+uint64_t dm_heap_next_version(struct dm_heap *heap)
+{
+	struct dm_heap_pm *record;
+
+	if (heap->version < heap->version_end)
+		return heap->version++;
+	record = record_of(heap->shared, heap->id);
+	if (dm_window_refresh(heap->shared->window, &record->version_reserved, DM_LINE_BYTES) == 0)
+		heap->version = record->version_reserved;
+	heap->version_end = heap->version + VERSION_BATCH;
+	__atomic_store_n(&record->version_reserved, heap->version_end, __ATOMIC_RELEASE);
+	if (dm_window_publish(heap->shared->window, &record->version_reserved, DM_LINE_BYTES) != 0)
+		dm_log(DMEM_LOG_WARNING, "versions of heap %u could not be reserved", heap->id);
+	return heap->version++;
 }
 
 struct dm_heap *dm_heap_get_slow(struct dm_shared *shared)

@@ -28,4 +28,7 @@ static inline struct dm_heap *dm_heap_get(struct dm_shared *shared)
 	return __builtin_expect(heap != NULL, 1) ? heap : dm_heap_get_slow(shared);
 }
 
+/* The version of this heap's next change of a tagged word. */
+uint64_t dm_heap_next_version(struct dm_heap *heap);
+
 #endif

@@ -5,7 +5,7 @@
  * The pool's data is cut in chunks (1 to 32 extents, leased by one member), extents (2 MiB: a slab extent, part of a
  * run, or free) and units (64 KiB: part of a slab, or free).  User memory holds nothing of ours.
  *
- * Per segment, at metadata_off, five arrays, each from a page boundary:
+ * Per segment, at metadata_off, six arrays, each from a page boundary:
  *
  *   | chunk atomics | chunk locals | extent locals | extent atomics | slab locals | slab atomics |
  *     64 B a chunk    64 B a chunk   64 B an extent  64 B an extent   32 an extent  32 an extent
@@ -143,7 +143,9 @@ struct dm_heap_owner_pm {
  * bits: yes.  Then at the heap's note: it holds our version: yes.  Else: no.  This is exact because whoever replaces the
  * tag of another heap, setter or collector, first reads that heap's redo record, and when it announces this word
  * with this version, writes the version to the heap's note by CAS before it goes on.  (docs/design/0001: noting by
- * collectors alone gave wrong answers, 425 of 15,257.)
+ * collectors alone gave wrong answers, 425 of 15,257.)  A change that nobody announces carries heap 0 and counts the
+ * version of the word on, so that it never looks like an announced one.  No version of the library writes redo records
+ * yet; the first that does sets an incompatible feature bit, because members that don't note must not attach then.
  */
 struct dm_heap_redo_pm {
 	uint64_t op;               /* 0 none */

@@ -16,13 +16,31 @@ static int corrupt(const struct dm_shared *shared, const char *what, uint64_t nu
 	               shared->window->devices[0]->name, what, (unsigned long long)number);
 }
 
+/*
+ * See metadata of an extent as the pool has it.  Lines of a chunk that we lease are left as they are: this process writes them, and
+ * a refresh would drop what another thread has stored and is about to publish.  Under the lock, because a chunk becomes ours
+ * under it.
+ */
+int dm_shared_refresh(struct dm_shared *shared, uint64_t index, const void *address, size_t bytes)
+{
+	int rc = 0;
+
+	if (__builtin_expect(shared->window->coherent, 1))
+		return dm_window_refresh(shared->window, address, bytes);
+	pthread_mutex_lock(&shared->lock);
+	if (dm_extent_ours(shared, index) == NULL)
+		rc = dm_window_refresh(shared->window, address, bytes);
+	pthread_mutex_unlock(&shared->lock);
+	return rc;
+}
+
 uint32_t dm_shared_owner(struct dm_shared *shared, uint64_t offset)
 {
 	uint64_t extent = offset >> DM_EXTENT_SHIFT;
 	const struct dm_segment *segment = dm_window_segment(shared->window, extent);
 	uint64_t word;
 
-	if (segment == NULL || extent - segment->data_first >= segment->data_extents)
+	if (segment == NULL || extent - segment->data_first >= segment->data_extents || !dm_shared_segment_fits(shared, segment))
 		return DM_NO_SLOT;
 	if (dm_word_load(shared->window,
 	                 &dm_geometry_chunk_atomic(shared->window, &shared->geometry, segment,
@@ -43,7 +61,7 @@ static int find_in_slabs(struct dm_shared *shared, struct dm_place *place, uint3
 	for (unsigned hops = 0; hops < 2; hops++) {
 		struct dm_slab_pm *header = dm_geometry_slab(shared->window, &shared->geometry, place->segment, place->extent, unit);
 		uint64_t number = place->index * DM_UNITS_PER_EXTENT + unit;
-		int rc = dm_window_refresh(shared->window, header, sizeof(*header));
+		int rc = dm_shared_refresh(shared, place->index, header, sizeof(*header));
 
 		if (rc)
 			return rc;
@@ -79,7 +97,7 @@ int dm_place_find(struct dm_shared *shared, uint64_t offset, struct dm_place *pl
 
 	*place = (struct dm_place){.index = offset >> DM_EXTENT_SHIFT};
 	place->segment = dm_window_segment(shared->window, place->index);
-	if (place->segment == NULL || place->index < place->segment->data_first ||
+	if (place->segment == NULL || !dm_shared_segment_fits(shared, place->segment) || place->index < place->segment->data_first ||
 	    place->index - place->segment->data_first >= place->segment->data_extents)
 		return dm_fail_quietly(-ENOENT, "offset 0x%llx of the window holds no user memory", (unsigned long long)offset);
 	place->extent = place->index - place->segment->data_first;
@@ -91,7 +109,7 @@ int dm_place_find(struct dm_shared *shared, uint64_t offset, struct dm_place *pl
 	if (dm_chunk_owner_state(word) != DM_CHUNK_LEASED && dm_chunk_owner_state(word) != DM_CHUNK_ORPHAN)
 		return -ENOENT;
 	local = dm_geometry_extent(shared->window, &shared->geometry, place->segment, place->extent);
-	rc = dm_window_refresh(shared->window, local, sizeof(*local));
+	rc = dm_shared_refresh(shared, place->index, local, sizeof(*local));
 	if (rc)
 		return rc;
 	if (!dm_desc_read(__atomic_load_n(&local->desc, __ATOMIC_ACQUIRE), place->index, &kind, &argument) ||
@@ -114,8 +132,12 @@ int dm_place_find(struct dm_shared *shared, uint64_t offset, struct dm_place *pl
 bool dm_place_inside_run(struct dm_shared *shared, uint64_t offset)
 {
 	uint64_t index = offset >> DM_EXTENT_SHIFT;
+	const struct dm_segment *segment = dm_window_segment(shared->window, index);
+	uint64_t in_segment = segment == NULL ? 0 : index - segment->data_first;
 
-	for (uint64_t back = 1; back <= RUN_SEARCH_EXTENTS && back <= index; back++) {
+	if (segment == NULL || index < segment->data_first || in_segment >= segment->data_extents)
+		return false;
+	for (uint64_t back = 1; back <= RUN_SEARCH_EXTENTS && back <= in_segment; back++) { /* a run ends with its segment */
 		struct dm_place place;
 
 		if (dm_place_find(shared, (index - back) << DM_EXTENT_SHIFT, &place) != 0)

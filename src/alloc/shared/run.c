@@ -316,7 +316,6 @@ void dm_run_release(struct dm_shared *shared, struct dm_extent *head)
 	release_part(shared, head, head->run_extents);
 }
 
-/* The tag stays, its version goes up, as with every change of the word. */
 static int set_freed_bit(struct dm_shared *shared, struct dm_chunk *chunk, uint32_t at)
 {
 	uint64_t bit = UINT64_C(1) << at;
@@ -330,7 +329,7 @@ static int set_freed_bit(struct dm_shared *shared, struct dm_chunk *chunk, uint3
 			rc = -EALREADY;
 		if (rc == 0)
 			rc = dm_word_cas(shared->window, &chunk->atomic->freed, word,
-			                 (word | bit) + (UINT64_C(1) << DM_TAG_VERSION_SHIFT), &seen);
+			                 dm_tag_anonymous(word, (uint32_t)word | UINT32_C(1) << at), &seen);
 	} while (rc == 0 && seen != word);
 	return rc;
 }
@@ -344,7 +343,7 @@ static void clear_freed_bit(struct dm_shared *shared, struct dm_chunk *chunk, ui
 	do {
 		if (dm_word_load(shared->window, freed, &word) != 0 ||
 		    dm_word_cas(shared->window, freed, word,
-		                (word & ~(UINT64_C(1) << at)) + (UINT64_C(1) << DM_TAG_VERSION_SHIFT), &seen) != 0)
+		                dm_tag_anonymous(word, (uint32_t)word & ~(UINT32_C(1) << at)), &seen) != 0)
 			return;
 	} while (seen != word);
 }

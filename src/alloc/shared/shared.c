@@ -266,7 +266,8 @@ int dm_extents_map_private(struct dm_shared *shared, uint64_t first, uint64_t co
 	if (rc)
 		return rc;
 	if (!(window->devices[device]->caps & DM_CAP_MAPS) || run_bytes < count << DM_EXTENT_SHIFT)
-		return dm_fail(DMEM_E_UNSUPPORTED, "%s has no second mapping", window->devices[device]->name);
+		return dm_fail(DMEM_E_UNSUPPORTED, "%s has no private pool memory, because its members work on copies of it: use "
+		               "dmem_alloc_shared() or dmem_alloc_local()", window->devices[device]->name);
 	return window->devices[device]->transport->region.map(window->devices[device], device_offset, count << DM_EXTENT_SHIFT,
 	                                                      address);
 }

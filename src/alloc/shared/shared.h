@@ -10,7 +10,8 @@
  * Start here: block.c (taking and giving one block), then slab.c, chunk.c, run.c, adopt.c (making sense of what somebody left).
  *
  * Lock: dm_shared.lock protects which chunks, extents and units are used for what, and the lists below it.  The blocks of a
- * slab belong to the thread that owns the slab and need no lock.  Inside the lock nothing else is locked.
+ * slab belong to the thread that owns the slab and need no lock.  Inside the lock only window->lock may be taken (by none so
+ * far); docs/architecture.md has the order of all locks.
  */
 #ifndef DM_ALLOC_SHARED_SHARED_H
 #define DM_ALLOC_SHARED_SHARED_H
@@ -103,6 +104,7 @@ struct dm_heap {
 	uint32_t id;                       /* number in the pool's heap table */
 	struct dm_heap **owner_thread;     /* the array of the thread that has it: two threads can't meet in one */
 	uint64_t version;                  /* of its next tagged word */
+	uint64_t version_end;              /* versions below this are reserved in the pool for us */
 	struct dm_heap *next;              /* list of shared->heaps */
 	struct dm_bin bins[DM_CLASSES_MAX];
 };
@@ -197,6 +199,9 @@ void dm_slab_set_heap(struct dm_shared *shared, struct dm_slab *slab, struct dm_
 /* Let go of all slabs of a heap: the empty ones are destroyed. */
 void dm_slab_abandon_all(struct dm_shared *shared, struct dm_heap *heap);
 
+/* See metadata of an extent as the pool has it (place.c).  Not with the lock held. */
+int dm_shared_refresh(struct dm_shared *shared, uint64_t index, const void *address, size_t bytes);
+
 bool dm_shared_segment_fits(const struct dm_shared *shared, const struct dm_segment *segment);
 
 /* chunk.c; with the lock held */
@@ -231,6 +236,12 @@ void dm_chunk_tidy(struct dm_shared *shared, struct dm_chunk *chunk);
 int dm_tag_set(struct dm_shared *shared, uint64_t *word, uint32_t bits, uint32_t heap, uint64_t version);
 /* Take the set bits out of a tagged word. */
 uint32_t dm_tag_clear(struct dm_shared *shared, uint64_t *word);
+
+/* A tagged word after a change that nobody announced: heap 0, and a version that differs from the word's before. */
+static inline uint64_t dm_tag_anonymous(uint64_t old, uint32_t bits)
+{
+	return bits | ((old >> DM_TAG_VERSION_SHIFT) + 1) << DM_TAG_VERSION_SHIFT;
+}
 
 static inline uint64_t dm_chunk_owner_word(enum dm_chunk_state state, uint32_t slot, uint64_t version)
 {

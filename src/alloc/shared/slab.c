@@ -157,6 +157,10 @@ static struct dm_extent *start_extent(struct dm_shared *shared)
 	if (extent == NULL)
 		return NULL;
 	segment = extent->chunk->segment;
+	if (dm_window_refresh(shared->window, dm_geometry_slab(shared->window, &shared->geometry, segment,
+	                                                       extent->index - segment->data_first, 0),
+	                      (uint64_t)DM_UNITS_PER_EXTENT * shared->geometry.slab_local_bytes) != 0)
+		dm_log(DMEM_LOG_ERROR, "the slab headers of extent %llu could not be read", (unsigned long long)extent->index);
 	for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT; unit++) {
 		struct dm_slab_pm *header = dm_geometry_slab(shared->window, &shared->geometry, segment,
 		                                             extent->index - segment->data_first, unit);
@@ -261,7 +265,6 @@ static uint32_t collect_word(struct dm_shared *shared, struct dm_slab *slab, uin
 	uint64_t old;
 
 	while (dm_word_load(shared->window, &slab->freed[word], &old) == 0 && (uint32_t)old != 0) {
-		uint64_t cleared = (old >> 32 << 32) + (UINT64_C(1) << DM_TAG_VERSION_SHIFT);
 		uint64_t fresh = (uint64_t)((uint32_t)old & real) << (word % 2 * 32) & ~*bits;
 		uint64_t seen;
 
@@ -270,7 +273,7 @@ static uint32_t collect_word(struct dm_shared *shared, struct dm_slab *slab, uin
 		if (dm_window_publish(shared->window, bits, sizeof(*bits)) != 0)
 			break;
 		DM_CRASH_POINT(SLAB_COLLECTING);
-		if (dm_word_cas(shared->window, &slab->freed[word], old, cleared, &seen) != 0 || seen == old)
+		if (dm_word_cas(shared->window, &slab->freed[word], old, dm_tag_anonymous(old, 0), &seen) != 0 || seen == old)
 			break;
 	}
 	return collected;

@@ -30,19 +30,16 @@ int dm_tag_set(struct dm_shared *shared, uint64_t *word, uint32_t bits, uint32_t
 	return rc;
 }
 
-/* The tag stays, its version goes up: a setter that looked at the word before must look again. */
+/* A setter that looked at the word before must look again. */
 uint32_t dm_tag_clear(struct dm_shared *shared, uint64_t *word)
 {
 	uint64_t old;
 	int rc = dm_word_load(shared->window, word, &old);
 
 	while (rc == 0 && (uint32_t)old != 0) {
-		uint64_t version = (old >> DM_TAG_VERSION_SHIFT) + 1;
-		uint64_t heap = old >> DM_TAG_HEAP_SHIFT & (DM_HEAPS_MAX - 1);
 		uint64_t seen;
 
-		rc = dm_word_cas(shared->window, word, old,
-		                 heap << DM_TAG_HEAP_SHIFT | (version & VERSION_MASK) << DM_TAG_VERSION_SHIFT, &seen);
+		rc = dm_word_cas(shared->window, word, old, dm_tag_anonymous(old, 0), &seen);
 		if (seen == old)
 			return (uint32_t)old;
 		old = seen;

@@ -106,7 +106,8 @@ static void check_continued(struct chunk_look *look, uint64_t in_segment, uint64
 		uint64_t argument;
 		unsigned kind;
 
-		if (!dm_desc_read(__atomic_load_n(&header->desc, __ATOMIC_ACQUIRE), index * DM_UNITS_PER_EXTENT + unit + i, &kind, &argument) ||
+		if (dm_shared_refresh(shared, index, header, sizeof(*header)) != 0 ||
+		    !dm_desc_read(__atomic_load_n(&header->desc, __ATOMIC_ACQUIRE), index * DM_UNITS_PER_EXTENT + unit + i, &kind, &argument) ||
 		    kind != DM_SLAB_CONTINUED || argument >> 16 != i)
 			find(look, "unit %u of extent %" PRIu64 " does not say that it continues its slab", unit + i, index);
 	}
@@ -123,7 +124,7 @@ static uint32_t look_at_unit(struct chunk_look *look, uint64_t in_segment, struc
 	uint64_t argument;
 	unsigned kind;
 
-	if (dm_window_refresh(shared->window, header, shared->geometry.slab_local_bytes) != 0 ||
+	if (dm_shared_refresh(shared, extent->index, header, shared->geometry.slab_local_bytes) != 0 ||
 	    !dm_desc_read(__atomic_load_n(&header->desc, __ATOMIC_ACQUIRE), number, &kind, &argument)) {
 		find(look, "the descriptor of slab %" PRIu64 " is damaged", number);
 		return 1;
@@ -162,7 +163,8 @@ static void check_run_parts(struct chunk_look *look, uint64_t in_segment, uint64
 		uint64_t argument;
 		unsigned kind;
 
-		if (!dm_desc_read(__atomic_load_n(&local->desc, __ATOMIC_ACQUIRE), index + back, &kind, &argument) ||
+		if (dm_shared_refresh(shared, index + back, local, sizeof(*local)) != 0 ||
+		    !dm_desc_read(__atomic_load_n(&local->desc, __ATOMIC_ACQUIRE), index + back, &kind, &argument) ||
 		    kind != DM_EXTENT_CONTINUED || argument >> DM_CONTINUED_SHIFT != back ||
 		    (argument & DM_CONTINUED_MASK) != extents - back)
 			find(look, "extent %" PRIu64 " does not say that it continues the run of extent %" PRIu64, index + back, index);
@@ -195,7 +197,8 @@ static enum dm_extent_kind check_continues(struct chunk_look *look, uint64_t in_
 	}
 	head = dm_geometry_extent(look->shared->window, &look->shared->geometry, look->segment, in_segment - back);
 	/* a mark that was left by a death before the commit counts for nothing, and is no damage once its chunk is orphaned */
-	if (dm_desc_read(__atomic_load_n(&head->desc, __ATOMIC_ACQUIRE), index - back, &kind, &length) &&
+	if (dm_shared_refresh(look->shared, index - back, head, sizeof(*head)) == 0 &&
+	    dm_desc_read(__atomic_load_n(&head->desc, __ATOMIC_ACQUIRE), index - back, &kind, &length) &&
 	    (kind == DM_EXTENT_RUN || kind == DM_EXTENT_PRIVATE) && length > back)
 		return kind;
 	if (dm_chunk_owner_state(look->owner_word) == DM_CHUNK_LEASED)
@@ -218,7 +221,7 @@ static uint64_t look_at_extent(struct chunk_look *look, uint64_t in_segment, uin
 
 	(void)dm_word_load(shared->window, &dm_geometry_extent_atomic(shared->window, &shared->geometry, look->segment, in_segment)->flags,
 	                   &flags);
-	if (dm_window_refresh(shared->window, local, sizeof(*local)) != 0 ||
+	if (dm_shared_refresh(shared, extent.index, local, sizeof(*local)) != 0 ||
 	    !dm_desc_read(__atomic_load_n(&local->desc, __ATOMIC_ACQUIRE), extent.index, &kind, &argument) || kind > DM_EXTENT_QUARANTINED) {
 		find(look, "the descriptor of extent %" PRIu64 " is damaged", extent.index);
 		kind = DM_EXTENT_QUARANTINED;

@@ -136,8 +136,7 @@ static int say_not_created(const char *path, int err)
 
 static int say_exists(const char *path)
 {
-	return dm_fail(-EEXIST, "%s exists already: attach it, destroy it (dmemctl destroy file:%s), or take another name", path,
-	               path);
+	return dm_fail(-EEXIST, "%s exists already: attach it, destroy it (dmemctl destroy), or take another name", path);
 }
 
 /* Open a new temporary file and lock it; its name goes to `new_path`. */
@@ -203,7 +202,7 @@ int dm_file_create(const struct dm_uri *uri, uint64_t size_bytes, uint32_t mode,
 	err = open_temporary(uri->path, new_path, sizeof(new_path), &fd);
 	if (err != 0)
 		return err;
-	err = dm_file_new(uri->path, fd, &file);
+	err = dm_file_new(uri, fd, &file);
 	if (err != 0)
 		goto err_unlink;
 	err = shape(file, size_bytes, mode);

@@ -31,7 +31,7 @@ static inline struct dm_file *dm_file_of(struct dm_device *device)
 }
 
 /* file.c: a handle for an open file; takes over `fd` on success. */
-int dm_file_new(const char *path, int fd, struct dm_file **file);
+int dm_file_new(const struct dm_uri *uri, int fd, struct dm_file **file);
 /*
  * The file's descriptor, after a look that it still is the pool file's: a program that closes descriptors it did not open
  * (daemons do) and opens its own files under the same numbers must not find our stores in them.  When it is not, the file is

@@ -59,11 +59,14 @@ static int say_no_access(const char *path, int err)
 	               status.st_mode & 07777, status.st_uid);
 }
 
-static int say_not_opened(const char *path, int err)
+static int say_not_opened(const struct dm_uri *uri, int err)
 {
+	const char *path = uri->path;
+
 	switch (-err) {
 	case ENOENT:
-		return dm_fail(err, "there is no pool file %s: create it (dmemctl create file:%s), or look at the path", path, path);
+		return dm_fail(err, "there is no pool file %s: create it (dmemctl create %s:%s), or look at the path", path,
+		               uri->scheme, path);
 	case ENOTDIR:
 		return dm_fail(err, "%s cannot be opened: a part of the path is a file, not a directory", path);
 	case EACCES:
@@ -97,13 +100,13 @@ int dm_file_open(const struct dm_uri *uri, struct dm_device **device)
 	int fd, err;
 
 	if (stat(path, &status) != 0)
-		return say_not_opened(path, -errno);
+		return say_not_opened(uri, -errno);
 	err = check_kind(path, &status);
 	if (err != 0)
 		return err;
 	fd = open(path, O_RDWR | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 	if (fd < 0)
-		return say_not_opened(path, -errno);
+		return say_not_opened(uri, -errno);
 	if (fstat(fd, &status) != 0) {
 		err = dm_fail(-errno, "%s cannot be examined: %s", path, dmem_strerror(-errno));
 		goto err_close;
@@ -111,7 +114,7 @@ int dm_file_open(const struct dm_uri *uri, struct dm_device **device)
 	err = check_kind(path, &status);
 	if (err != 0)
 		goto err_close;
-	err = dm_file_new(path, fd, &file);
+	err = dm_file_new(uri, fd, &file);
 	if (err != 0)
 		goto err_close;
 	*device = &file->device;
