@@ -83,6 +83,7 @@ struct dm_chunk *dm_chunk_structure(struct dm_shared *shared, const struct dm_se
 	chunk->local = dm_geometry_chunk_local(shared->window, &shared->geometry, segment, in_segment);
 	chunk->extents_used = 0;
 	chunk->pinned = false;
+	chunk->idle_beats = 0;
 	chunk->space = 0;
 	for (uint32_t i = 0; i < count; i++) {
 		struct dm_extent *extent = &chunk->extents[i];
@@ -221,6 +222,16 @@ static struct dm_chunk *lease_in_state(struct dm_shared *shared, enum dm_chunk_s
 	return NULL;
 }
 
+/* Take over every orphan there is; true when there was one. */
+bool dm_chunk_adopt_orphans(struct dm_shared *shared)
+{
+	bool any = false;
+
+	while (!shared->left && lease_in_state(shared, DM_CHUNK_ORPHAN, &shared->orphan_hint) != NULL)
+		any = true;
+	return any;
+}
+
 /* A chunk more.  Orphans first: what is free in them is of use to nobody else; but a row of orphans that are full must not
  * hold up one allocation for long, so `orphans_first` is false after some of them. */
 struct dm_chunk *dm_chunk_lease_any(struct dm_shared *shared, bool orphans_first)
@@ -303,6 +314,7 @@ static struct dm_extent *find_free_extent(struct dm_shared *shared)
 void dm_chunk_mark_used(struct dm_shared *shared, struct dm_chunk *chunk, uint32_t mask)
 {
 	shared->empty_chunks -= chunk->extents_used == 0;
+	chunk->idle_beats = 0;
 	chunk->extents_used |= mask;
 }
 

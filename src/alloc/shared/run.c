@@ -218,8 +218,8 @@ static struct dm_extent *take_in_segment(struct dm_shared *shared, const struct 
 	return NULL;
 }
 
-static struct dm_extent *take_large(struct dm_shared *shared, uint64_t count, uint64_t alignment, enum dm_extent_kind kind,
-                                    bool *fresh)
+static struct dm_extent *take_from_segments(struct dm_shared *shared, uint64_t count, uint64_t alignment,
+                                            enum dm_extent_kind kind, bool *fresh)
 {
 	uint32_t segments = atomic_load_explicit(&shared->window->segment_count, memory_order_acquire);
 
@@ -237,6 +237,17 @@ static struct dm_extent *take_large(struct dm_shared *shared, uint64_t count, ui
 	}
 	errno = ENOMEM;
 	return NULL;
+}
+
+/* Blocks that were freed in orphaned chunks come to light when somebody adopts those: before giving up, do. */
+static struct dm_extent *take_large(struct dm_shared *shared, uint64_t count, uint64_t alignment, enum dm_extent_kind kind,
+                                    bool *fresh)
+{
+	struct dm_extent *head = take_from_segments(shared, count, alignment, kind, fresh);
+
+	if (head == NULL && dm_chunk_adopt_orphans(shared))
+		head = take_from_segments(shared, count, alignment, kind, fresh);
+	return head;
 }
 
 struct dm_extent *dm_run_take(struct dm_shared *shared, uint64_t count, uint64_t alignment, enum dm_extent_kind kind, bool *fresh)

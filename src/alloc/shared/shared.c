@@ -197,6 +197,20 @@ void dm_shared_leave(struct dm_shared *shared)
 	pthread_mutex_unlock(&shared->lock);
 }
 
+#define IDLE_BEATS 10u
+
+/* The one empty chunk that is kept for the next allocation is not kept for ever: others may want it. */
+static void release_idle_chunks(struct dm_shared *shared)
+{
+	struct dm_chunk *next;
+
+	for (struct dm_chunk *chunk = shared->leased; chunk != NULL && shared->empty_chunks > 0; chunk = next) {
+		next = chunk->next;
+		if (chunk->extents_used == 0 && ++chunk->idle_beats >= IDLE_BEATS)
+			dm_chunk_release(shared, chunk, false);
+	}
+}
+
 void dm_shared_on_beat(void *context)
 {
 	struct dm_shared *shared = context;
@@ -204,6 +218,7 @@ void dm_shared_on_beat(void *context)
 	if (pthread_mutex_trylock(&shared->lock) != 0)
 		return; /* the next beat will do */
 	dm_run_collect_all(shared);
+	release_idle_chunks(shared);
 	pthread_mutex_unlock(&shared->lock);
 }
 

@@ -84,6 +84,7 @@ struct dm_chunk {
 	uint64_t space;                    /* what the pool's space word holds */
 	uint32_t extents_used;             /* one bit an extent */
 	bool pinned;                       /* must not be given back right now */
+	uint32_t idle_beats;               /* it has been empty for so long */
 	struct dm_chunk *next;
 	struct dm_chunk *previous;
 	struct dm_extent extents[];        /* chunk_extents */
@@ -212,6 +213,8 @@ struct dm_chunk *dm_chunk_lease_any(struct dm_shared *shared, bool orphans_first
 void dm_chunk_release(struct dm_shared *shared, struct dm_chunk *chunk, bool keep_one);
 int dm_chunk_take_space(struct dm_shared *shared, struct dm_chunk *chunk, uint32_t mask);
 void dm_extent_set(struct dm_shared *shared, struct dm_extent *extent, enum dm_extent_kind kind, uint64_t argument);
+/* Take over every orphan there is; true when there was one. */
+bool dm_chunk_adopt_orphans(struct dm_shared *shared);
 void dm_extent_relist(struct dm_shared *shared, struct dm_extent *extent);
 void dm_chunk_mark_used(struct dm_shared *shared, struct dm_chunk *chunk, uint32_t mask);
 void dm_chunk_mark_free(struct dm_shared *shared, struct dm_chunk *chunk, uint32_t mask);

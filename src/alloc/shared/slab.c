@@ -185,7 +185,7 @@ static void fill_free_bits(struct dm_slab *slab)
 	for (uint32_t word = 0; word < slab->class->bit_words; word++, blocks -= 64) {
 		uint64_t bits = blocks >= 64 ? UINT64_MAX : (UINT64_C(1) << blocks) - 1;
 
-		slab->bits[word] = bits;
+		__atomic_store_n(&slab->bits[word], bits, __ATOMIC_RELAXED); /* somebody may be walking */
 		if (blocks <= 64)
 			break;
 	}
