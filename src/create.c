@@ -26,6 +26,7 @@
 
 #define SIZE_MIN (8 * DM_MIB)
 #define SPAN_DEFAULT_MIN (64 * DM_GIB)
+#define CHUNKS_WANTED 2048u
 #define HEADER_BYTES ((uint64_t)DM_SUPERBLOCK_COPIES * DM_SUPERBLOCK_BYTES)
 
 int dm_layout_uuid(uint8_t uuid[16])
@@ -112,10 +113,10 @@ static void choose_tables(struct dm_superblock_pm *sb, const struct dmem_create_
 	sb->static_bytes = sb->root_off + (uint64_t)sb->roots_max * sizeof(struct dm_root_pm);
 }
 
-/* Members lease chunks; there should be many more of them than members. */
+/* Members lease chunks; there should be many more of them than members, or members starve while others hardly use theirs. */
 static uint32_t choose_chunk(uint64_t size)
 {
-	uint64_t chunk = (size >> DM_EXTENT_SHIFT) / 256;
+	uint64_t chunk = (size >> DM_EXTENT_SHIFT) / CHUNKS_WANTED;
 
 	if (chunk <= 1)
 		return 1;
@@ -205,8 +206,8 @@ static int check_base(const struct dm_device *device, uint64_t base)
 {
 	if (dm_is_aligned(base, device->align_bytes))
 		return 0;
-	return dm_fail(DMEM_E_OPTION, "%s can't be mapped at 0x%" PRIx64 ": its alignment is %" PRIu64 " MiB; ask for a base that is a multiple "
-	               "of that, with ?base=", device->name, base, device->align_bytes / DM_MIB);
+	return dm_fail(DMEM_E_OPTION, "%s can't be mapped at 0x%" PRIx64 ": its alignment is %" PRIu64 " MiB; ask for a base that is a "
+	               "multiple of that, with ?base=", device->name, base, device->align_bytes / DM_MIB);
 }
 
 static int format_device(struct dm_device *device, const struct dmem_create_options *options)

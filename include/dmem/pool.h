@@ -2,10 +2,11 @@
 /*
  * pool.h: make, attach, look at and remove pools, and give objects in them names.
  *
- * A pool is named by a URI: "file:/dev/shm/name".  What the option structs say can also be said there, as
- * "?key=value&key=value"; a value in the URI wins over the struct.  Keys: size, base, span, members, coherence, atomics,
- * lease, beat, mode (used when a pool is created, checked for form when it is attached), fault, require, device
- * (used when it is attached).  Sizes take the suffixes K, M, G, T (powers of 1024).
+ * A pool is named by a URI: "file:/dev/shm/name"; "dax:/dev/dax0.0", a DAX device; "cxl:region0" or "cxl:SERIAL", a DAX device
+ * found on the CXL bus.  What the option structs say can also be said there, as "?key=value&key=value"; a value in the URI
+ * wins over the struct.  Keys: size, base, span, members, coherence, atomics, lease, beat, mode (used when a pool is
+ * created, checked for form when it is attached), fault, require, device (used when it is attached).  Sizes take the
+ * suffixes K, M, G, T (powers of 1024).
  */
 #ifndef DMEM_POOL_H
 #define DMEM_POOL_H
@@ -107,10 +108,12 @@ struct dmem_pool_info {
  * @options: what it shall be, or NULL for the defaults.
  *
  * The pool appears whole: a member that attaches at any moment finds either nothing or a finished pool.  A file is
- * sparse: its space is reserved when memory is leased, so a full file system shows as ENOMEM at an allocation.
+ * sparse: its space is reserved when memory is leased, so a full file system shows as ENOMEM at an allocation.  A device is
+ * there already: the pool takes all of it, or the size that is asked for, a multiple of its alignment.  Create a pool on a
+ * device from one host only: two hosts that do it at the same time do not see each other.
  *
- * Returns:    0; -EEXIST there is a file of that name (it is left alone); DMEM_E_URI; DMEM_E_OPTION; DMEM_E_TOO_SMALL;
- *             DMEM_E_WINDOW the asked-for base overlaps another pool's window, or no range is free; DMEM_E_REGISTRY;
+ * Returns:    0; -EEXIST there is a file of that name, or a pool on the device (it is left alone); DMEM_E_URI;
+ *             DMEM_E_OPTION; DMEM_E_TOO_SMALL; DMEM_E_WINDOW the asked-for base overlaps another pool's window, or no range is free; DMEM_E_REGISTRY;
  *             -ENOENT, -EACCES, -ENOSPC, ... from the file system; DMEM_E_UNSUPPORTED no such transport in this build.
  * Threads:    safe from any thread.
  * Blocks:     while another process holds the registry's lock; takes some milliseconds.
@@ -165,6 +168,8 @@ DMEM_API int dmem_pool_detach(struct dmem_pool *pool);
  * dmem_pool_destroy() - remove a pool and its window from the registry.
  * @uri: where it is.
  *
+ * A file is removed.  A device stays, and its superblocks are overwritten; what else was in the pool is still on it.
+ *
  * Returns:    0; -ENOENT; -EACCES; DMEM_E_URI; DMEM_E_NOT_POOL the file is not a pool (it is left alone); DMEM_E_BUSY a
  *             member is attached (dead members do not count).
  * Threads:    safe from any thread.
@@ -198,7 +203,7 @@ DMEM_API DMEM_MUST_CHECK int dmem_pool_grow(struct dmem_pool *pool, uint64_t siz
 /**
  * dmem_pool_add() - add a device to a pool while members use it.
  * @pool: an attached pool.
- * @uri:  the device; a file is created with the size its "size" key says.
+ * @uri:  the device; a file is created with the size its "size" key says, a DAX device is taken whole without that key.
  *
  * Returns:    0; -EEXIST; DMEM_E_URI; DMEM_E_TOO_SMALL; DMEM_E_OPTION beyond the span; -ENOSPC the device table is full;
  *             DMEM_E_BUSY (as dmem_pool_grow()); DMEM_E_DETACHED; -EACCES, ... from the file system.

@@ -90,6 +90,21 @@ static int check_device(const struct dm_superblock_pm *sb, uint32_t index, const
 	return 0;
 }
 
+/* No two segments may lie on the same memory of a device. */
+static int check_overlap(const struct dm_superblock_pm *sb, uint32_t index, const char *name)
+{
+	const struct dm_segment_pm *segment = &sb->segments[index];
+
+	for (uint32_t i = 0; i < index; i++) {
+		const struct dm_segment_pm *other = &sb->segments[i];
+
+		if (other->device == segment->device && other->device_first < segment->device_first + segment->extents &&
+		    segment->device_first < other->device_first + other->extents)
+			return bad(name, "segment's place in its device", segment->device_first);
+	}
+	return 0;
+}
+
 /* Segments lie in ascending order in the window, so neighbours are all that has to be compared. */
 static int check_segment(const struct dm_superblock_pm *sb, uint32_t index, uint64_t *window_next, const char *name)
 {
@@ -157,6 +172,8 @@ int dm_superblock_check(const struct dm_superblock_pm *sb, const char *name)
 		rc = check_device(sb, i, name);
 	for (uint32_t i = 0; rc == 0 && i < sb->segment_count; i++)
 		rc = check_segment(sb, i, &window_next, name);
+	for (uint32_t i = 1; rc == 0 && i < sb->segment_count; i++)
+		rc = check_overlap(sb, i, name);
 	if (rc == 0 && (sb->segments[0].window_first != 0 || sb->segments[0].device != 0 || sb->segments[0].device_first != 0))
 		rc = bad(name, "first segment's start", sb->segments[0].window_first);
 	return rc ? rc : check_tables(sb, name);

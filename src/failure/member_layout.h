@@ -26,7 +26,8 @@
  *   JOINING -> FREE                                     by anybody, when a joiner does not go on
  *   LIVE, LEAVING -> DEAD                               by any survivor that has seen the death
  *   LIVE -> FENCED -> DEAD                              by any survivor, for members of other hosts
- *   DEAD -> RECOVERING(recoverer) -> FREE               by the recoverer; taken over when that one dies too
+ *   DEAD -> RECOVERING(recoverer) -> FREE               by the recoverer
+ *   RECOVERING(r) -> DEAD                               by whoever recovers r, which died too
  *
  * The incarnation grows when a slot goes to JOINING, so (slot, incarnation) names a member for ever.  A slot becomes
  * FREE only when nothing in the pool belongs to it any more; therefore a slot number alone names the owner of a chunk.

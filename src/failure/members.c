@@ -167,6 +167,16 @@ static int refresh_slot(struct dm_members *members, uint32_t slot)
 	return rc ? rc : dm_window_refresh(members->window, &entry->names, sizeof(entry->names));
 }
 
+/* The member's agent may be writing it. */
+static void copy_beat(struct dm_member_beat_pm *copy, const struct dm_member_beat_pm *beat)
+{
+	memset(copy, 0, sizeof(*copy));
+	copy->beats = __atomic_load_n(&beat->beats, __ATOMIC_ACQUIRE);
+	copy->sequence_mapped = __atomic_load_n(&beat->sequence_mapped, __ATOMIC_ACQUIRE);
+	copy->grace_period_seen = __atomic_load_n(&beat->grace_period_seen, __ATOMIC_ACQUIRE);
+	copy->agent_tid = __atomic_load_n(&beat->agent_tid, __ATOMIC_ACQUIRE);
+}
+
 int dm_members_view(struct dm_members *members, uint32_t slot, struct dm_member_view *view)
 {
 	struct dm_member_pm *entry = &members->table[slot];
@@ -189,7 +199,7 @@ int dm_members_view(struct dm_members *members, uint32_t slot, struct dm_member_
 	view->incarnation = dm_member_word_incarnation(word);
 	view->recoverer = dm_member_word_recoverer(word);
 	view->identity = entry->identity;
-	view->beat = entry->beat;
+	copy_beat(&view->beat, &entry->beat);
 	view->names = entry->names;
 	view->names.host_name[sizeof(view->names.host_name) - 1] = 0;
 	view->identified = identity_is_whole(&view->identity) && view->identity.incarnation == view->incarnation &&

@@ -61,6 +61,25 @@ static int claim(struct dm_members *members, uint32_t slot, uint64_t *word)
 	return rc;
 }
 
+/* What a dead recoverer was at is DEAD again, for anybody to recover, before the recoverer's number can be anybody else's. */
+static int release_its_patients(struct dm_members *members, uint32_t slot)
+{
+	int rc = 0;
+
+	for (uint32_t other = dm_members_next_used(members, DM_NO_SLOT); rc == 0 && other != DM_NO_SLOT;
+	     other = dm_members_next_used(members, other)) {
+		struct dm_member_view view;
+
+		if (other == slot || dm_members_view(members, other, &view) != 0 || view.state != DM_MEMBER_RECOVERING ||
+		    view.recoverer != slot)
+			continue;
+		rc = change_state(members, other, view.word, dm_member_word(DM_MEMBER_DEAD, DM_NO_SLOT, view.incarnation));
+		if (rc == -EAGAIN)
+			rc = 0;
+	}
+	return rc;
+}
+
 static int recover_one(struct dm_members *members, uint32_t slot, uint64_t word)
 {
 	uint32_t incarnation = dm_member_word_incarnation(word);
@@ -74,15 +93,7 @@ static int recover_one(struct dm_members *members, uint32_t slot, uint64_t word)
 		       dmem_strerror(rc));
 		return rc;
 	}
-	/* what it was recovering itself, before its number can be anybody else's */
-	for (uint32_t other = dm_members_next_used(members, DM_NO_SLOT); rc == 0 && other != DM_NO_SLOT;
-	     other = dm_members_next_used(members, other)) {
-		struct dm_member_view view;
-
-		if (other != slot && other != members->slot && dm_members_view(members, other, &view) == 0 &&
-		    view.state == DM_MEMBER_RECOVERING && view.recoverer == slot)
-			rc = recover_one(members, other, view.word);
-	}
+	rc = release_its_patients(members, slot);
 	if (rc == 0)
 		rc = change_state(members, slot, word, dm_member_word(DM_MEMBER_FREE, DM_NO_SLOT, incarnation));
 	if (rc == 0) {
@@ -143,7 +154,7 @@ static bool wants_recovery(struct dm_members *members, const struct dm_member_vi
 	}
 }
 
-int dm_members_recover_gone(struct dm_members *members, unsigned *recovered)
+static int recover_pass(struct dm_members *members, unsigned *recovered)
 {
 	int rc = 0;
 
@@ -156,6 +167,20 @@ int dm_members_recover_gone(struct dm_members *members, unsigned *recovered)
 			continue;
 		rc = dm_members_recover(members, slot, view.word);
 		*recovered += rc == 0;
+	}
+	return rc;
+}
+
+int dm_members_recover_gone(struct dm_members *members, unsigned *recovered)
+{
+	unsigned in_pass = 1;
+	int rc = 0;
+
+	*recovered = 0;
+	/* recovering a recoverer makes its patients DEAD again, perhaps in slots that this pass has left behind */
+	for (uint32_t pass = 0; rc == 0 && in_pass > 0 && pass < members->slots_max; pass++) {
+		rc = recover_pass(members, &in_pass);
+		*recovered += in_pass;
 	}
 	return rc;
 }

@@ -12,32 +12,17 @@
 #include <unistd.h>
 
 #include "base/arith.h"
-#include "base/clock.h"
 #include "crash/crash.h"
-#include "inspect.h"
+#include "lib/survey.h"
 #include "pool.h"
 
-#define PATIENCE_NS (5 * DM_NS_PER_S)
-
-static int count_member(void *context, const struct dm_inspect_member *member)
-{
-	(void)member;
-	(*(unsigned *)context)++;
-	return 0;
-}
+#define PATIENCE_SECONDS 10u
 
 bool crash_wait_for_members(struct crash *c, unsigned members)
 {
-	uint64_t deadline = dm_clock_now_ns() + PATIENCE_NS;
-	unsigned count;
-
-	do {
-		count = 0;
-		if (dm_inspect_members(crash_pool, count_member, &count) == 0 && count <= members)
-			return true;
-		dm_clock_sleep_ns(DM_NS_PER_MS);
-	} while (dm_clock_now_ns() < deadline);
-	crash_fail(c, "after 5 s there are still %u members, where %u live", count, members);
+	if (survey_wait_for_members(crash_pool, members, PATIENCE_SECONDS))
+		return true;
+	crash_fail(c, "after %u s there are still %u members, where %u live", PATIENCE_SECONDS, survey_members(crash_pool), members);
 	return false;
 }
 
@@ -56,36 +41,13 @@ static void validate(struct crash *c, const char *when)
 
 /* --- counting --- */
 
-struct counts {
-	uint64_t blocks;
-	uint64_t private_extents;
-	uint64_t extents; /* that hold something */
-};
-
-static int count_class(void *context, const struct dm_inspect_class *class)
+static struct survey count(struct crash *c)
 {
-	((struct counts *)context)->blocks += class->blocks_live;
-	return 0;
-}
+	struct survey survey;
 
-static int count_extent(void *context, const struct dm_inspect_extent *extent)
-{
-	struct counts *counts = context;
-
-	counts->blocks += extent->kind == DM_KIND_RUN && extent->run_extents > 0;
-	counts->private_extents += extent->kind == DM_KIND_PRIVATE;
-	counts->extents += extent->kind == DM_KIND_RUN || extent->kind == DM_KIND_PRIVATE || extent->kind == DM_KIND_SLABS ||
-	                   extent->kind == DM_KIND_QUARANTINED;
-	return 0;
-}
-
-static struct counts count(struct crash *c)
-{
-	struct counts counts = {.blocks = 0};
-
-	if (dm_inspect_classes(crash_pool, count_class, &counts) != 0 || dm_inspect_extents(crash_pool, count_extent, &counts) != 0)
+	if (survey_count(crash_pool, &survey) != 0)
 		crash_fail(c, "the pool can't be walked: %s", dmem_last_error());
-	return counts;
+	return survey;
 }
 
 static uint64_t known_blocks(struct crash *c)
@@ -106,28 +68,10 @@ static unsigned in_doubt(struct crash *c)
 	return threads;
 }
 
-/* --- adopting --- */
-
 void crash_adopt_all(struct crash *c)
 {
-	struct dm_shared *shared = crash_pool->shared;
-	uint32_t segments = atomic_load(&shared->window->segment_count);
-
-	pthread_mutex_lock(&shared->lock);
-	for (uint32_t i = 0; i < segments; i++) {
-		const struct dm_segment *segment = &shared->window->segments[i];
-
-		for (uint64_t at = 0; at < segment->data_extents / shared->geometry.chunk_extents; at++) {
-			uint64_t word;
-
-			if (dm_word_load(shared->window,
-			                 &dm_geometry_chunk_atomic(shared->window, &shared->geometry, segment, at)->owner, &word) == 0 &&
-			    dm_chunk_owner_state(word) == DM_CHUNK_ORPHAN && dm_chunk_lease(shared, segment, at) == NULL)
-				crash_fail(c, "orphaned chunk %llu can't be leased", (unsigned long long)at);
-		}
-	}
-	dm_run_collect_all(shared);
-	pthread_mutex_unlock(&shared->lock);
+	if (!survey_adopt_all(crash_pool))
+		crash_fail(c, "an orphaned chunk can't be leased");
 }
 
 /* --- the parts of the check --- */
@@ -224,7 +168,7 @@ static uint64_t heaps_in_use(void)
 static void check_empty(struct crash *c, uint64_t lost)
 {
 	struct dmem_pool_info info = {.struct_bytes = sizeof(info)};
-	struct counts counts;
+	struct survey counts;
 
 	crash_attach(c);
 	validate(c, "of the emptied pool");

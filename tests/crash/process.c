@@ -31,12 +31,13 @@ void crash_fail(struct crash *c, const char *format, ...)
 struct crash *crash_begin(void)
 {
 	static unsigned number;
+	const char *scheme = getenv("DMEM_TEST_SCHEME");
 	struct crash *c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (c == MAP_FAILED)
 		abort();
 	snprintf(c->path, sizeof(c->path), "/dev/shm/dmem-crash-%d-%u", (int)getpid(), number);
-	snprintf(c->uri, sizeof(c->uri), "file:%s", c->path);
+	snprintf(c->uri, sizeof(c->uri), "%s:%s", scheme != NULL && scheme[0] != 0 ? scheme : "file", c->path);
 	snprintf(c->extra, sizeof(c->extra), "/dev/shm/dmem-crash-%d-%u.extra", (int)getpid(), number++);
 	return c;
 }

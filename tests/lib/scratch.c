@@ -107,13 +107,21 @@ const char *scratch_path(const char *name)
 	return path;
 }
 
+const char *scratch_scheme(void)
+{
+	const char *scheme = getenv("DMEM_TEST_SCHEME");
+
+	return scheme == NULL || scheme[0] == 0 ? "file" : scheme;
+}
+
 const char *scratch_uri(const char *name, const char *keys)
 {
 	static char uris[NAMES][1024];
 	static unsigned next;
 	char *uri = uris[next++ % NAMES];
 
-	snprintf(uri, sizeof(uris[0]), "file:%s/%s%s%s", folder, name, keys == NULL ? "" : "?", keys == NULL ? "" : keys);
+	snprintf(uri, sizeof(uris[0]), "%s:%s/%s%s%s", scratch_scheme(), folder, name, keys == NULL ? "" : "?",
+	         keys == NULL ? "" : keys);
 	return uri;
 }
 

@@ -26,7 +26,9 @@ void scratch_end(void);
 void scratch_begin_bare(void);
 void scratch_clear_window(void);
 
-/* "/dev/shm/dmem-unit-PID-x/NAME", and the same as "file:...?KEYS" (`keys` may be NULL).  A few results live at a time. */
+/* "/dev/shm/dmem-unit-PID-x/NAME", and the same as "file:...?KEYS" (`keys` may be NULL).  A few results live at a time.
+ * DMEM_TEST_SCHEME=sim makes them pools on sim: (up to 64 MiB). */
+const char *scratch_scheme(void);
 const char *scratch_path(const char *name);
 const char *scratch_uri(const char *name, const char *keys);
 

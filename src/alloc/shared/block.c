@@ -122,9 +122,9 @@ static struct dm_slab *find_or_make_slab(struct dm_shared *shared, struct dm_hea
 		slab = adopt_abandoned(shared, heap, class_index);
 		if (slab == NULL)
 			slab = dm_slab_create(shared, heap, class_index);
-		if (slab != NULL || errno != ENOENT)
-			break;
-		if (dm_chunk_lease_any(shared, tried < ORPHANS_TRIED) == NULL)
+		if (slab != NULL || (errno == ENOENT && dm_chunk_lease_any(shared, tried < ORPHANS_TRIED) != NULL))
+			continue;
+		if (dm_chunk_lease_with_space(shared) == NULL)
 			break;
 	}
 	pthread_mutex_unlock(&shared->lock);

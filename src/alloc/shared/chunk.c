@@ -145,6 +145,17 @@ static int claim_owner(struct dm_shared *shared, struct dm_chunk *chunk, uint64_
 	return rc;
 }
 
+/* We could not learn what is in it, for want of local memory for instance: let somebody else try. */
+static void give_up_lease(struct dm_shared *shared, struct dm_chunk *chunk)
+{
+	uint64_t orphan = dm_chunk_owner_word(DM_CHUNK_ORPHAN, DM_NO_SLOT, dm_chunk_owner_version(chunk->owner_word) + 1);
+	uint64_t seen;
+
+	dm_chunk_forget_slabs(shared, chunk);
+	if (dm_word_cas(shared->window, &chunk->atomic->owner, chunk->owner_word, orphan, &seen) != 0)
+		dm_log(DMEM_LOG_ERROR, "chunk %llu can't be given back: %s", (unsigned long long)chunk->number, dmem_last_error());
+}
+
 /* Lease one chunk that is free or orphaned; NULL when somebody was faster, or errno ENOMEM. */
 struct dm_chunk *dm_chunk_lease(struct dm_shared *shared, const struct dm_segment *segment, uint64_t in_segment)
 {
@@ -165,8 +176,11 @@ struct dm_chunk *dm_chunk_lease(struct dm_shared *shared, const struct dm_segmen
 		rc = dm_geometry_reserve_chunk(shared->window, &shared->geometry, segment, in_segment);
 	if (rc == 0)
 		rc = claim_owner(shared, chunk, word);
-	if (rc == 0)
+	if (rc == 0) {
 		rc = dm_chunk_adopt(shared, chunk);
+		if (rc)
+			give_up_lease(shared, chunk);
+	}
 	if (rc) {
 		chunk->next = shared->unused_chunks;
 		shared->unused_chunks = chunk;
@@ -247,6 +261,36 @@ struct dm_chunk *dm_chunk_lease_any(struct dm_shared *shared, bool orphans_first
 	if (chunk == NULL && !orphans_first)
 		chunk = lease_in_state(shared, DM_CHUNK_ORPHAN, &shared->orphan_hint);
 	return chunk;
+}
+
+/* For when the file system is full: a free chunk some of whose extents have kept their space.  Walks the chunk table. */
+struct dm_chunk *dm_chunk_lease_with_space(struct dm_shared *shared)
+{
+	uint32_t segments = atomic_load_explicit(&shared->window->segment_count, memory_order_acquire);
+
+	for (uint32_t i = 0; i < segments && !shared->left; i++) {
+		const struct dm_segment *segment = &shared->window->segments[i];
+		uint64_t chunks = segment->data_extents / shared->geometry.chunk_extents;
+
+		if (atomic_load_explicit(&segment->state, memory_order_relaxed) != DM_SEGMENT_ACTIVE ||
+		    !dm_shared_segment_fits(shared, segment))
+			continue;
+		for (uint64_t at = 0; at < chunks; at++) {
+			struct dm_chunk_local_pm *local = dm_geometry_chunk_local(shared->window, &shared->geometry, segment, at);
+			struct dm_chunk *chunk;
+			uint64_t word;
+
+			if (dm_word_load(shared->window, &dm_geometry_chunk_atomic(shared->window, &shared->geometry, segment, at)->owner,
+			                 &word) != 0 || dm_chunk_owner_state(word) != DM_CHUNK_FREE)
+				continue;
+			if (dm_window_refresh(shared->window, local, sizeof(*local)) != 0 || (uint32_t)local->space == 0)
+				continue;
+			chunk = dm_chunk_lease(shared, segment, at);
+			if (chunk != NULL)
+				return chunk;
+		}
+	}
+	return NULL;
 }
 
 /* Give a chunk back: FREE when nothing is in it, else ORPHAN.  With keep_one, an empty chunk is kept while it is the only one. */

@@ -75,16 +75,24 @@ static struct dm_extent *take_in_chunk(struct dm_shared *shared, struct dm_chunk
 static struct dm_extent *take_small(struct dm_shared *shared, uint32_t count, uint64_t alignment, enum dm_extent_kind kind,
                                     bool *fresh)
 {
+	bool full = false; /* the file system */
+
 	for (unsigned orphans = 0;; orphans++) {
 		struct dm_chunk *chunk = shared->leased;
 
 		for (; chunk != NULL; chunk = chunk->next) {
 			uint32_t first = find_in_chunk(shared, chunk, count, alignment);
+			struct dm_extent *head = first == DM_NO_SLOT ? NULL : take_in_chunk(shared, chunk, first, count, kind, fresh);
 
-			if (first != DM_NO_SLOT)
-				return take_in_chunk(shared, chunk, first, count, kind, fresh);
+			if (head != NULL)
+				return head;
+			full = full || first != DM_NO_SLOT;
 		}
-		if (dm_chunk_lease_any(shared, orphans < 4) == NULL) {
+		if (!full)
+			chunk = dm_chunk_lease_any(shared, orphans < 4);
+		if (chunk == NULL)
+			chunk = dm_chunk_lease_with_space(shared);
+		if (chunk == NULL) {
 			errno = ENOMEM;
 			return NULL;
 		}

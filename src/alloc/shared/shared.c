@@ -155,7 +155,7 @@ void dm_shared_destroy(struct dm_shared *shared)
 }
 
 /* The structures of slabs in a chunk that is about to be orphaned go back to the unused ones. */
-static void forget_slabs(struct dm_shared *shared, struct dm_chunk *chunk)
+void dm_chunk_forget_slabs(struct dm_shared *shared, struct dm_chunk *chunk)
 {
 	for (uint32_t i = 0; i < shared->geometry.chunk_extents; i++) {
 		struct dm_extent *extent = &chunk->extents[i];
@@ -190,7 +190,7 @@ void dm_shared_leave(struct dm_shared *shared)
 	for (struct dm_chunk *chunk = shared->leased; chunk != NULL; chunk = next) {
 		next = chunk->next;
 		chunk->pinned = false;
-		forget_slabs(shared, chunk);
+		dm_chunk_forget_slabs(shared, chunk);
 		dm_chunk_release(shared, chunk, false);
 		DM_CRASH_POINT(CHUNK_LEFT);
 	}

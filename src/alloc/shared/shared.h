@@ -210,6 +210,7 @@ struct dm_extent *dm_extent_take(struct dm_shared *shared);
 void dm_extent_release(struct dm_shared *shared, struct dm_extent *extent);
 struct dm_chunk *dm_chunk_lease(struct dm_shared *shared, const struct dm_segment *segment, uint64_t chunk);
 struct dm_chunk *dm_chunk_lease_any(struct dm_shared *shared, bool orphans_first);
+struct dm_chunk *dm_chunk_lease_with_space(struct dm_shared *shared);
 void dm_chunk_release(struct dm_shared *shared, struct dm_chunk *chunk, bool keep_one);
 int dm_chunk_take_space(struct dm_shared *shared, struct dm_chunk *chunk, uint32_t mask);
 void dm_extent_set(struct dm_shared *shared, struct dm_extent *extent, enum dm_extent_kind kind, uint64_t argument);
@@ -234,6 +235,8 @@ void dm_run_collect_all(struct dm_shared *shared);
 /* adopt.c; with the lock held */
 int dm_chunk_adopt(struct dm_shared *shared, struct dm_chunk *chunk);
 void dm_chunk_tidy(struct dm_shared *shared, struct dm_chunk *chunk);
+/* The local structures of its slabs go back to the unused ones: the chunk is about to be given up. */
+void dm_chunk_forget_slabs(struct dm_shared *shared, struct dm_chunk *chunk);
 
 /* Set bits of a tagged word; -EALREADY when one of them is set. (tag.c) */
 int dm_tag_set(struct dm_shared *shared, uint64_t *word, uint32_t bits, uint32_t heap, uint64_t version);

@@ -54,6 +54,7 @@ Test(window, an_anonymous_mapping_in_the_way_is_named_by_its_addresses)
 	cr_expect(scratch_says("anonymous mapping at 0x440000000000-0x440000100000"), "%s", dmem_last_error());
 }
 
+#ifndef __SANITIZE_ADDRESS__ /* which needs more address space than the limit */
 static int attach_with_little_room(void *unused)
 {
 	struct rlimit limit = {.rlim_cur = 16 * DM_GIB, .rlim_max = 16 * DM_GIB};
@@ -70,11 +71,9 @@ static int attach_with_little_room(void *unused)
 Test(window, a_limit_on_address_space_is_named_with_the_cure)
 {
 	scratch_create("p", KEYS);
-#if defined(__SANITIZE_ADDRESS__)
-	cr_skip_test("AddressSanitizer needs more address space than the limit");
-#endif
 	cr_expect(zero(int, child_run(attach_with_little_room, NULL)));
 }
+#endif
 
 Test(window, two_pools_are_attached_side_by_side)
 {
@@ -110,7 +109,7 @@ Test(window, the_same_pool_gives_the_same_handle_and_counts)
 	cr_expect(ne(ptr, dmem_alloc_ex(second, 8, NULL), NULL), "one of two detaches detached it");
 	cr_expect(zero(int, dmem_pool_detach(second)));
 	cr_expect(eq(int, dmem_pool_detach(second), DMEM_E_DETACHED));
-	cr_expect(null(ptr, dmem_alloc_ex(second, 8, NULL)));
+	cr_expect(zero(ptr, dmem_alloc_ex(second, 8, NULL)));
 }
 
 Test(window, one_process_can_attach_64_pools_and_no_more)
@@ -144,7 +143,7 @@ Test(window, a_pool_is_attached_and_detached_many_times_at_the_same_address)
 		if (block == NULL)
 			block = dmem_alloc_ex(pool, 64, NULL);
 		else
-			cr_assert(eq(char, *block, (char)(i - 1)));
+			cr_assert(eq(chr, *block, (char)(i - 1)));
 		*block = (char)i;
 		cr_assert(zero(int, dmem_pool_detach(pool)));
 	}

@@ -29,11 +29,21 @@ static void expect_message(const char *word)
 
 Test(transport, known_schemes_are_found_and_others_are_told_apart)
 {
-	static const char *const left_out[] = {"sim", "dax", "cxl", "rdma", "tcp"};
+	static const char *const left_out[] = {"rdma", "tcp",
+#ifndef DM_WITH_DAX
+	                                       "dax", "cxl",
+#endif
+	};
 	const struct dm_transport *transport = NULL;
 
 	cr_assert(zero(int, dm_transport_find("file", &transport)));
 	cr_expect(zero(int, strcmp(transport->scheme, "file")));
+#ifdef DM_WITH_DAX
+	cr_assert(zero(int, dm_transport_find("dax", &transport)));
+	cr_expect(zero(int, strcmp(transport->scheme, "dax")));
+	cr_assert(zero(int, dm_transport_find("cxl", &transport)));
+	cr_expect(zero(int, strcmp(transport->scheme, "cxl")));
+#endif
 	transport = NULL;
 	for (size_t i = 0; i < sizeof(left_out) / sizeof(left_out[0]); i++) {
 		cr_expect(eq(int, dm_transport_find(left_out[i], &transport), DMEM_E_UNSUPPORTED));
@@ -114,10 +124,29 @@ Test(transport, missing_operations_say_that_they_are_unsupported)
 	cr_expect(eq(ptr, made, NULL));
 }
 
+static int known_capacity(const struct dm_uri *uri, uint64_t *bytes)
+{
+	(void)uri;
+	*bytes = 7;
+	return 0;
+}
+
+Test(transport, a_backend_without_a_capacity_has_any)
+{
+	const struct dm_transport *transport;
+	struct dm_uri uri = {.scheme = "file", .path = "/dev/shm/not-there"};
+	uint64_t bytes = 5;
+
+	cr_assert(zero(int, dm_transport_find("file", &transport)));
+	cr_expect(zero(int, transport->region.capacity(&uri, &bytes)));
+	cr_expect(zero(u64, bytes));
+}
+
 Test(transport, operations_a_backend_has_are_kept)
 {
-	struct dm_transport complete;
+	struct dm_transport backend = dm_transport_file, complete;
 
-	cr_assert(zero(int, dm_transport_complete(&dm_transport_file, &complete)));
-	cr_expect(zero(int, memcmp(&complete, &dm_transport_file, sizeof(complete))));
+	backend.region.capacity = known_capacity;
+	cr_assert(zero(int, dm_transport_complete(&backend, &complete)));
+	cr_expect(zero(int, memcmp(&complete, &backend, sizeof(complete))));
 }
