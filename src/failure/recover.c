@@ -5,7 +5,7 @@
  *   LIVE -> DEAD -> RECOVERING(us) -> repairs, in their order -> FREE
  *
  * One CAS decides who recovers.  Repairs can be repeated, so a recoverer that dies is simply followed by another: whoever
- * recovers member R also takes over, before R's slot is free again, the members that R was recovering.  A repair that
+ * recovers member R makes those that R was recovering DEAD again before R's slot is free.  A repair that
  * fails leaves the slot RECOVERING, and the next beat tries again.
  *
  * Locks: recover_mutex, then perhaps the administration lock, outside of everything that repairs take.  Repairs never take
