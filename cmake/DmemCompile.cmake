@@ -22,7 +22,7 @@ function(dmem_compile target)
 		C_VISIBILITY_PRESET hidden
 		POSITION_INDEPENDENT_CODE ON)
 	# Defined empty, as "#define _GNU_SOURCE" in a file does: the two agree.
-	target_compile_definitions(${target} PRIVATE "_GNU_SOURCE=")
+	target_compile_definitions(${target} PRIVATE "_GNU_SOURCE=" $<$<BOOL:${DMEM_WITH_DAX}>:DM_WITH_DAX=1>)
 	target_compile_options(${target} PRIVATE ${DMEM_WARNINGS} $<$<BOOL:${DMEM_WERROR}>:-Werror> ${DMEM_SANITIZE_FLAGS})
 	target_link_options(${target} PRIVATE ${DMEM_SANITIZE_FLAGS})
 	target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/src")

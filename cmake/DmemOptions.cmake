@@ -8,6 +8,20 @@ option(DMEM_BUILD_BENCH "build the benchmarks" OFF)
 option(DMEM_BUILD_TESTS "build the tests (needs Criterion and python3)" OFF)
 option(DMEM_WERROR "treat warnings as errors" OFF)
 
+# dax: and cxl: pools need the headers of libdaxctl and libcxl; the libraries are loaded when such a pool is first used.
+include(CheckIncludeFile)
+check_include_file(daxctl/libdaxctl.h DMEM_HAVE_LIBDAXCTL_H)
+check_include_file(cxl/libcxl.h DMEM_HAVE_LIBCXL_H)
+set(DMEM_DAX_DEFAULT OFF)
+if(DMEM_HAVE_LIBDAXCTL_H AND DMEM_HAVE_LIBCXL_H)
+	set(DMEM_DAX_DEFAULT ON)
+endif()
+option(DMEM_WITH_DAX "pools on DAX and CXL devices (needs the headers of libdaxctl and libcxl)" ${DMEM_DAX_DEFAULT})
+if(DMEM_WITH_DAX AND NOT DMEM_DAX_DEFAULT)
+	message(FATAL_ERROR "DMEM_WITH_DAX is ON, and daxctl/libdaxctl.h or cxl/libcxl.h is missing: install libdaxctl-dev and "
+		"libcxl-dev (scripts/deps build), or switch it OFF: then dax: and cxl: are unsupported")
+endif()
+
 set(DMEM_SANITIZE "" CACHE STRING "sanitizers: empty, address (with undefined) or thread")
 set_property(CACHE DMEM_SANITIZE PROPERTY STRINGS "" address thread)
 if(NOT DMEM_SANITIZE MATCHES "^(|address|thread)$")

@@ -108,12 +108,16 @@ function(dmem_add_stress_tests)
 	endforeach()
 endfunction()
 
-# tests/torture/NAME.c -> tests/torture_NAME, run by scripts/torture, never by ctest.
+# tests/torture/NAME.c -> tests/torture_NAME, run by scripts/torture as long as you like, and for a short while by ctest.
 function(dmem_add_torture)
 	file(GLOB sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/torture/*.c")
 	foreach(source IN LISTS sources)
 		get_filename_component(name "${source}" NAME_WE)
 		dmem_add_test_program(torture_${name} "${source}")
+		if(NOT DMEM_SANITIZE STREQUAL "thread") # which doesn't follow what processes do to each other
+			add_test(NAME torture.${name} COMMAND torture_${name} --seconds 20 --seed 1)
+			dmem_test_properties(torture.${name} stress)
+		endif()
 	endforeach()
 endfunction()
 
@@ -152,8 +156,9 @@ function(dmem_add_script_tests)
 	endforeach()
 endfunction()
 
-# tests/lab/NAME.c -> tests/lab_NAME, run by scripts/lab in its guests.  One that includes <infiniband/...> or
-# <rdma/...> is built where the verbs libraries are; scripts/lab misses it elsewhere.
+# tests/lab/NAME.c -> tests/lab_NAME, run by scripts/lab in its guests.  One that includes something of libdmem's is linked
+# to it; the others show what the lab itself does.  One that includes <infiniband/...> or <rdma/...> is built where the
+# verbs libraries are; scripts/lab misses it elsewhere.
 function(dmem_add_lab_programs)
 	find_package(PkgConfig REQUIRED)
 	pkg_check_modules(VERBS IMPORTED_TARGET libibverbs librdmacm)
@@ -161,10 +166,17 @@ function(dmem_add_lab_programs)
 	foreach(source IN LISTS sources)
 		get_filename_component(name "${source}" NAME_WE)
 		file(STRINGS "${source}" verbs REGEX "^#include <(infiniband|rdma)/")
+		file(STRINGS "${source}" ours REGEX "^#include (<dmem|\"[a-z]+/)")
 		if(verbs AND NOT VERBS_FOUND)
 			continue()
 		endif()
-		dmem_add_test_program(lab_${name} "${source}")
+		if(ours)
+			dmem_add_test_program(lab_${name} "${source}")
+		else()
+			add_executable(lab_${name} "${source}")
+			dmem_compile(lab_${name})
+			set_target_properties(lab_${name} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${PROJECT_BINARY_DIR}/tests")
+		endif()
 		if(verbs)
 			target_link_libraries(lab_${name} PRIVATE PkgConfig::VERBS)
 		endif()

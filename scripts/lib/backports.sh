@@ -18,7 +18,8 @@ backports_suite() {
 # Options that make apt-get and apt-cache see our folder instead of /etc/apt's.
 backports_options() {
 	printf '%s\n' -o "Dir::Etc::SourceParts=$BACKPORTS_APT/sources" -o Dir::Etc::SourceList=/dev/null \
-		-o "Dir::State::Lists=$BACKPORTS_APT/lists" -o "APT::Default-Release=$(backports_suite)"
+		-o "Dir::State::Lists=$BACKPORTS_APT/lists" -o Dir::Cache::pkgcache= -o Dir::Cache::srcpkgcache= \
+		-o "APT::Default-Release=$(backports_suite)"
 }
 
 # The first source that names the release, in either of apt's two forms, once more with the backports' suite.
@@ -43,7 +44,7 @@ backports_derive() {
 			>"$BACKPORTS_APT/sources/dmem-backports.list"
 		[ ! -s "$BACKPORTS_APT/sources/dmem-backports.list" ] || return 0
 	done
-	die "no apt source of this machine names the suite '$codename'; the lab takes QEMU and a kernel from $codename-backports"
+	die "no apt source of this machine names the suite '$codename'; what is needed comes from $codename-backports"
 }
 
 # Make our folder and fetch the package lists.

@@ -7,6 +7,9 @@
 
 LAB_ANSWER_SECONDS=20
 
+# Guest N's CXL device has the serial number base + N.
+LAB_CXL_SERIAL_BASE=$((0xd3e30000))
+
 lab_host_folder() {
 	printf '%s' "$LAB_STATE/share/host$1"
 }
@@ -39,8 +42,10 @@ lab_send() {
 	{
 		printf 'cd /run && echo $$ >/run/lab/host%s/pid.%s\n' "$host" "$sequence"
 		printf 'export LAB_HOST=%q LAB_HOSTS=%q LAB_BUILD=%q HOME=/root\n' "$host" "$LAB_HOSTS" "$LAB_BUILD"
+		printf 'export LAB_KERNEL=%q LAB_SOURCE=%q\n' "$LAB_KERNEL" "$DMEM_ROOT"
 		printf 'export PATH=%q:/usr/sbin:/usr/bin:/sbin:/bin DMEM_REGISTRY=/run/dmem-registry\n' \
 			"$LAB_BUILD:$LAB_BUILD/tests"
+		printf 'load_module() { /sbin/modprobe -C /dev/null -d "$LAB_KERNEL" -a "$@"; }; export -f load_module\n'
 		printf 'exec setsid -w timeout -k 5 %s bash -c %q\n' "$seconds" "$command"
 	} >"$folder/new.$sequence"
 	mv "$folder/new.$sequence" "$folder/cmd.$sequence"

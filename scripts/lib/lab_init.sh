@@ -61,16 +61,18 @@ mount_machine() {
 	mount -t 9p -o "cache=none,$options" lab $SHARE || stop "no shared folder"
 }
 
-# Rules that packages of the machine install for its own drivers fail in here: no configuration for modprobe.
+# No configuration for modprobe: rules that packages of the machine install for its own drivers fail in here.  Its full
+# path, because busybox takes a bare name for one of its own commands.
 load() {
-	chroot $ROOT modprobe -C /dev/null -d "$KERNEL" -a "$@" || echo "lab: can't load all of $*" >/dev/kmsg
+	chroot $ROOT /sbin/modprobe -C /dev/null -d "$KERNEL" -a "$@" || echo "lab: can't load all of $*" >/dev/kmsg
 }
 
-# nfit first: it takes the number 0 for its region, so that the shared device is /dev/dax0.0.
+# nfit first: it takes the number 0 for its region, so that the shared device is /dev/dax0.0.  Not kmem: it would take a
+# CXL region for the kernel's own memory before anyone could ask for a device.
 load_drivers() {
 	load nfit nd_pmem dax_pmem device_dax
 	load crc32_generic rdma_rxe rdma_ucm ib_uverbs
-	load hwpoison_inject kmem
+	load hwpoison_inject
 	load cxl_acpi cxl_pci cxl_mem cxl_port dax_hmem dax_cxl
 }
 
@@ -78,11 +80,11 @@ start_network() {
 	ip link set lo up
 	ip link set eth0 up
 	ip addr add "10.77.0.$HOST/24" dev eth0
-	chroot $ROOT rdma link add rxe0 type rxe netdev eth0
+	chroot $ROOT /usr/bin/rdma link add rxe0 type rxe netdev eth0
 }
 
 run_command() {
-	chroot $ROOT bash "/run/lab/host$HOST/cmd.$1" >"$MINE/out.$1" 2>&1 </dev/null
+	chroot $ROOT /bin/bash "/run/lab/host$HOST/cmd.$1" >"$MINE/out.$1" 2>&1 </dev/null
 	echo $? >"$MINE/rc.$1.new"
 	mv "$MINE/rc.$1.new" "$MINE/rc.$1"
 }

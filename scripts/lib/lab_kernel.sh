@@ -39,7 +39,8 @@ lab_kernel_fetch() {
 
 # Print the files of a module and of what it needs, in the order to insert them.
 lab_module_files() {
-	modprobe -C /dev/null -d "$LAB_KERNEL" -S "$(lab_kernel_release)" --show-depends "$1" | sed -n 's/^insmod \([^ ]*\).*/\1/p'
+	modprobe -C /dev/null -d "$LAB_KERNEL" -S "$(lab_kernel_release)" --show-depends "$1" |
+		sed -n 's/^insmod \([^ ]*\).*/\1/p'
 }
 
 # Build the initial file system FILE: busybox, the modules, and the guest's init.

@@ -9,20 +9,20 @@ LAB_RAM=1G
 LAB_POOL_MB=1024
 LAB_LABEL_MB=2
 LAB_CXL_MEMORY=512M
-LAB_BOOT_SECONDS=120
+LAB_BOOT_SECONDS=180
 
-# The serial number of guest N's CXL device.
-lab_cxl_serial() {
-	printf '0xd3e3000%d' "$1"
+# Remove what runs left that were killed hard: the number in a name is the run's process.
+lab_sweep() {
+	local path pid
+	for path in /dev/shm/dmem-lab.* "${TMPDIR:-/tmp}"/dmem-lab.*; do
+		pid=${path##*/dmem-lab.}
+		pid=${pid%%.*}
+		[ -e "$path" ] && [[ $pid =~ ^[0-9]+$ ]] && [ ! -e "/proc/$pid" ] && rm -rf "$path"
+	done
+	return 0
 }
 
 lab_device_create() {
-	local file pid
-	# What a run left that was killed hard: the number in the name is its process.
-	for file in /dev/shm/dmem-lab.*; do
-		pid=${file#/dev/shm/dmem-lab.}
-		[ ! -e "$file" ] || kill -0 "${pid%%.*}" 2>/dev/null || rm -f "$file"
-	done
 	LAB_DEVICE=$(mktemp "/dev/shm/dmem-lab.$$.XXXXXX")
 	truncate -s $((LAB_POOL_MB + LAB_LABEL_MB))M "$LAB_DEVICE"
 }
@@ -46,7 +46,7 @@ lab_qemu_command() {
 		-device "virtio-net-pci,bus=pcie.0,netdev=net0,mac=52:54:00:77:00:0$host"
 		-object "memory-backend-ram,id=cxl-memory,size=$LAB_CXL_MEMORY"
 		-device pxb-cxl,bus_nr=12,bus=pcie.0,id=cxl.1 -device cxl-rp,port=0,bus=cxl.1,id=cxl-port,chassis=0,slot=2
-		-device "cxl-type3,bus=cxl-port,volatile-memdev=cxl-memory,id=cxl-mem0,sn=$(lab_cxl_serial "$host")")
+		-device "cxl-type3,bus=cxl-port,volatile-memdev=cxl-memory,id=cxl-mem0,sn=$((LAB_CXL_SERIAL_BASE + host))")
 }
 
 # Switch guest N on; does not wait.  Has to be called in the main shell: it is the parent that QEMU dies with.
@@ -61,6 +61,7 @@ lab_power_on() {
 	lab_qemu_command "$host"
 	"${LAB_QEMU[@]}" >"$LAB_LOGS/guest$host.qemu" 2>&1 </dev/null &
 	echo $! >"$LAB_STATE/host$host.pid"
+	disown $! # the shell shall not comment on its end
 }
 
 # Wait until guest N takes commands.
@@ -78,12 +79,15 @@ lab_wait_ready() {
 }
 
 lab_power_off() {
-	local host=$1 pid
+	local host=$1 pid i
 	pid=$(lab_host_pid "$host") || return 0
 	rm -f "$LAB_STATE/host$host.pid"
 	# SIGKILL: nothing in a guest is worth saving, and a stopped one hears nothing else.
 	kill -KILL "$pid" 2>/dev/null || true
-	wait "$pid" 2>/dev/null || true
+	for ((i = 0; i < 100; i++)); do
+		kill -0 "$pid" 2>/dev/null || break
+		sleep 0.05
+	done
 }
 
 lab_restart() {

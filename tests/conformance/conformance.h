@@ -28,6 +28,12 @@ struct conformance_backend {
 	void (*clean)(const struct dm_uri *uri);
 	/* Cut the device short, as an accident outside the library would.  NULL: cannot happen to this backend. */
 	void (*truncate)(const struct dm_uri *uri, uint64_t bytes);
+	/* How large its devices can be, in units of 2 MiB; 0: larger than any test asks for. */
+	uint64_t units_max;
+	/* No line moves but by publish and refresh, so that what was not published can be seen to be missing. */
+	bool still;
+	/* Its devices are there before they are created and after they are destroyed, so names come and go with nothing. */
+	bool in_place;
 };
 
 extern const struct conformance_backend conformance_backends[];
@@ -60,6 +66,11 @@ typedef int (*conformance_body)(struct dm_device *device, void *address, uint64_
 int conformance_fork(struct conformance *c, uint64_t bytes, conformance_body body, uint64_t argument);
 /* The child's exit status, or 1000 + signal. */
 int conformance_join(int pid);
+/* Publish, or refresh, a part of a device that is mapped from its start at `address`; fails the test when it can't. */
+void conformance_publish(struct dm_device *device, void *address, uint64_t offset, size_t bytes);
+void conformance_refresh(struct dm_device *device, void *address, uint64_t offset, size_t bytes);
+/* True for a backend whose devices do not come and go with their names: asked by tests of just that. */
+bool conformance_in_place(struct conformance *c);
 /* True when the range reads as the byte, with a look at every byte. */
 bool conformance_all(const void *address, unsigned char byte, size_t bytes);
 

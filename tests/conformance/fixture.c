@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* fixture.c: see conformance.h. */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -15,9 +16,13 @@ struct criterion_test_params conformance_parameters(void)
 {
 	/* Indexes: Criterion copies parameters into another process, where pointers of this one mean nothing. */
 	static size_t indexes[16];
+	/* "dax": those whose name has it in it. */
+	const char *only = getenv("DMEM_TEST_BACKEND");
 	size_t count = 0;
 
 	for (size_t i = 0; i < conformance_backend_count && count < DM_ARRAY_LENGTH(indexes); i++) {
+		if (only != NULL && strstr(conformance_backends[i].name, only) == NULL)
+			continue;
 		if (conformance_backends[i].available == NULL || conformance_backends[i].available())
 			indexes[count++] = i;
 	}
@@ -113,6 +118,23 @@ int conformance_join(int pid)
 	if (pid < 0 || waitpid(pid, &status, 0) != pid)
 		return -1;
 	return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+void conformance_publish(struct dm_device *device, void *address, uint64_t offset, size_t bytes)
+{
+	cr_assert(zero(int, device->transport->data.publish(device, offset, (char *)address + offset, bytes)), "%s",
+	          dmem_last_error());
+}
+
+void conformance_refresh(struct dm_device *device, void *address, uint64_t offset, size_t bytes)
+{
+	cr_assert(zero(int, device->transport->data.refresh(device, offset, (char *)address + offset, bytes)), "%s",
+	          dmem_last_error());
+}
+
+bool conformance_in_place(struct conformance *c)
+{
+	return c->backend->in_place;
 }
 
 bool conformance_all(const void *address, unsigned char byte, size_t bytes)

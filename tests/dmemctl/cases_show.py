@@ -274,6 +274,30 @@ def a_pool_without_a_whole_superblock_is_refused_as_damaged():
 
 
 @case
+def devices_lists_what_this_machine_has():
+    found = good_json("devices")
+    assert set(found) == {"memdevs", "regions", "dax"} and all(isinstance(part, list) for part in found.values()), found
+    text = good("devices")
+    for part, none, title in (("memdevs", "no CXL memory devices", "CXL MEMORY"), ("regions", "no CXL regions", "CXL REGION"),
+                              ("dax", "no DAX devices", "DAX DEVICE")):
+        assert (title if found[part] else none) in text, text
+        assert all(entry["name"] in text for entry in found[part]), text
+    for entry in found["dax"]:
+        assert entry["mode"] in ("devdax", "system-ram", "disabled") and entry["size_bytes"] > 0, entry
+    assert bad(2, "devices", "file:/dev/shm/a", says=["one argument too many"])
+
+
+@case
+def what_is_no_dax_or_cxl_device_is_refused_with_the_cure():
+    for command in ("info", "create", "fsck", "destroy"):
+        error = bad(3, command, "dax:/dev/null", says=["/dev/null", "daxctl reconfigure-device -m devdax"])
+        assert error["name"] == "DMEM_E_UNSUPPORTED", error
+        assert bad(3, command, "dax:/dev/dax777.777", says=["/dev/dax777.777"])["name"] == "ENOENT"
+        assert bad(3, command, "cxl:region777", says=["region777", "regions here"])["name"] == "ENOENT"
+        assert bad(3, command, "cxl:0x7777777777777", says=["0x7777777777777", "here"])["name"] == "ENOENT"
+
+
+@case
 def verbose_shows_what_the_library_reports():
     run = ctl("info", "-v", fresh_uri())
     assert run.code == 3 and "dmemctl: error: " in run.err, run

@@ -8,7 +8,7 @@ import subprocess
 
 from support import DMEMCTL, ENVIRONMENT, SOURCE, bad, case, ctl, good, good_json, pool
 
-COMMANDS = ("create", "info", "members", "map", "roots", "fsck", "grow", "add", "destroy")
+COMMANDS = ("create", "info", "members", "map", "roots", "fsck", "grow", "add", "destroy", "devices")
 OPTIONS = ("size", "base", "span", "coherence", "atomics", "lease", "beat", "mode", "members", "repair", "all", "json",
            "verbose", "help", "version")
 

@@ -3,15 +3,17 @@
  * lab_dax COMMAND DEVICE OFFSET ...: plain loads, stores and atomics on a devdax device, without libdmem, so that the lab
  * knows what the emulation does before it blames the library.  Every command maps the whole device at the same address.
  *
- *   add DEVICE OFFSET COUNT HOST HOSTS   wait for all HOSTS, then add 1 COUNT times to the word at OFFSET
+ *   add DEVICE OFFSET COUNT HOST HOSTS   wait for all HOSTS, then add 1 COUNT times to the word at OFFSET;
+ *                                        print how often another host came in between
  *   clear DEVICE OFFSET BYTES            fill with zeros
  *   get DEVICE OFFSET                    print the word
  *   write DEVICE OFFSET SEED BYTES       fill with numbers and with pointers to themselves
  *   check DEVICE OFFSET SEED BYTES       compare with what "write SEED" has written, follow the pointers
- *   beat DEVICE OFFSET                   add 1 to the word each millisecond, until killed
+ *   beat DEVICE OFFSET MS                for MS, add 1 to the word each millisecond
  *   still DEVICE OFFSET MS LIMIT_MS      wait until the word stands still for MS; print how long it moved before
  *   moving DEVICE OFFSET LIMIT_MS        wait until the word moves
  *   poison DEVICE OFFSET                 MADV_HWPOISON the page at OFFSET; print how the loss shows itself
+ *   bystander DEVICE OFFSET MS           touch the page, ask to be told early, wait MS for SIGBUS; print what comes
  *
  * Exit status: 0 done and as wanted, 1 not as wanted, 2 can't be done here.
  */
@@ -20,11 +22,13 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <time.h>
@@ -124,12 +128,17 @@ static int run_add(size_t offset, char **args)
 			return 1;
 		}
 	}
-	uint64_t begin = now_ms(), low = atomic_load(word);
+	uint64_t begin = now_ms(), crossings = 0, last = 0;
 
-	for (uint64_t i = 0; i < count; i++)
-		atomic_fetch_add(word, 1);
-	printf("host %u added %llu in %llu ms; the word went from %llu to %llu\n", host, (unsigned long long)count,
-		(unsigned long long)(now_ms() - begin), (unsigned long long)low, (unsigned long long)atomic_load(word));
+	for (uint64_t i = 0; i < count; i++) {
+		uint64_t before = atomic_fetch_add(word, 1);
+
+		crossings += i > 0 && before != last + 1;
+		last = before;
+	}
+	/* How often another host came in between: without that, a right sum says nothing. */
+	printf("host %u added %llu in %llu ms\ncrossings %llu\n", host, (unsigned long long)count,
+		(unsigned long long)(now_ms() - begin), (unsigned long long)crossings);
 	return 0;
 }
 
@@ -189,11 +198,13 @@ static int run_check(size_t offset, char **args)
 
 static int run_beat(size_t offset, char **args)
 {
-	(void)args;
-	for (;;) {
+	uint64_t deadline = now_ms() + strtoull(args[0], NULL, 0);
+
+	while (now_ms() < deadline) {
 		atomic_fetch_add(word_at(offset), 1);
 		sleep_ms(1);
 	}
+	return 0;
 }
 
 static int run_moving(size_t offset, char **args)
@@ -238,37 +249,65 @@ static void on_sigbus(int signal, siginfo_t *info, void *context)
 	siglongjmp(lost, 1);
 }
 
-/* Read the word at `offset`; true when it is there. */
+static void catch_sigbus(void)
+{
+	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
+
+	sigaction(SIGBUS, &action, NULL);
+}
+
+static void print_loss(size_t offset)
+{
+	printf("SIGBUS code=%d lsb=%d offset=%zd\n", (int)lost_code, (int)lost_lsb,
+		(unsigned char *)lost_address - device - (ptrdiff_t)offset);
+}
+
+/* Is the word at `offset` there, with the bytes that were put there? */
 static int readable(size_t offset)
 {
 	if (sigsetjmp(lost, 1) != 0)
 		return 0;
-	(void)*(volatile uint64_t *)(void *)(device + offset);
-	return 1;
+	return *(volatile uint64_t *)(void *)(device + offset) == UINT64_C(0x5a5a5a5a5a5a5a5a);
 }
 
+/* The kernel sends the signal out of madvise: it knows who uses the page, and waits for nobody to read it. */
 static int run_poison(size_t offset, char **args)
 {
-	struct sigaction action = {.sa_sigaction = on_sigbus, .sa_flags = SA_SIGINFO};
-
 	(void)args;
-	sigaction(SIGBUS, &action, NULL);
-	memset(device + offset, 0x5a, UNIT_BYTES);
+	catch_sigbus();
+	memset(device + offset - UNIT_BYTES, 0x5a, 3 * UNIT_BYTES);
 	if (!readable(offset) || !readable(offset + UNIT_BYTES)) {
 		puts("not readable before the poison");
 		return 1;
 	}
-	if (madvise(device + offset, (size_t)sysconf(_SC_PAGESIZE), MADV_HWPOISON) != 0)
-		return give_up("madvise(MADV_HWPOISON)");
-	if (readable(offset)) {
-		puts("readable in spite of the poison");
+	if (sigsetjmp(lost, 1) == 0) {
+		if (madvise(device + offset, (size_t)sysconf(_SC_PAGESIZE), MADV_HWPOISON) != 0)
+			return give_up("madvise(MADV_HWPOISON)");
+		puts("no SIGBUS");
 		return 1;
 	}
-	printf("SIGBUS code=%d lsb=%d offset=%zd\n", (int)lost_code, (int)lost_lsb,
-		(unsigned char *)lost_address - device - (ptrdiff_t)offset);
-	printf("last word of the unit: %s\n", readable(offset + UNIT_BYTES - 8) ? "readable" : "lost");
+	print_loss(offset);
+	printf("read again: %s\n", readable(offset) ? "readable" : "lost");
 	printf("next unit: %s\n", readable(offset + UNIT_BYTES) ? "readable" : "lost");
 	printf("unit before: %s\n", readable(offset - UNIT_BYTES) ? "readable" : "lost");
+	return 0;
+}
+
+static int run_bystander(size_t offset, char **args)
+{
+	catch_sigbus();
+	/* Else the kernel tells only who reads the page. */
+	if (prctl(PR_MCE_KILL, PR_MCE_KILL_SET, PR_MCE_KILL_EARLY, 0, 0) != 0)
+		return give_up("prctl(PR_MCE_KILL)");
+	if (sigsetjmp(lost, 1) == 0) {
+		atomic_fetch_add(word_at(offset), 1);
+		puts("watching");
+		fflush(stdout);
+		sleep_ms((unsigned)atoi(args[0]));
+		puts("no SIGBUS");
+		return 1;
+	}
+	print_loss(offset);
 	return 0;
 }
 
@@ -277,9 +316,16 @@ static const struct command {
 	int args;
 	int (*run)(size_t offset, char **args);
 } commands[] = {
-	{"add", 3, run_add},       {"clear", 1, run_clear}, {"get", 0, run_get},       {"write", 2, run_write},
-	{"check", 2, run_check},   {"beat", 0, run_beat},   {"still", 2, run_still},   {"moving", 1, run_moving},
+	{"add", 3, run_add},
+	{"beat", 1, run_beat},
+	{"bystander", 1, run_bystander},
+	{"check", 2, run_check},
+	{"clear", 1, run_clear},
+	{"get", 0, run_get},
+	{"moving", 1, run_moving},
 	{"poison", 0, run_poison},
+	{"still", 2, run_still},
+	{"write", 2, run_write},
 };
 
 int main(int argc, char **argv)

@@ -34,15 +34,16 @@ SYSTEM_HEADERS = set("""
 
 PUBLIC_MAY_INCLUDE = {"stddef.h", "stdint.h", "stdbool.h", "stdarg.h"}
 
-# External libraries: the start of a header's name, and the only folder that may include it.
+# External libraries: the start of a header's name, and the only folder that may include it; or several.  The lab's programs
+# show what verbs do without libdmem.
 EXTERNAL = {
     "json-c/": "tools/dmemctl",
     "criterion/": "tests",
     "jemalloc/": "src/alloc/private",
     "numa": "src/alloc/private",
     "urcu": "src/sync",
-    "infiniband/": "src/transport/rdma",
-    "rdma/": "src/transport/rdma",
+    "infiniband/": ("src/transport/rdma", "tests/lab"),
+    "rdma/": ("src/transport/rdma", "tests/lab"),
     "cxl/": "src/transport/devdax",
     "daxctl/": "src/transport/devdax",
 }
@@ -79,10 +80,11 @@ def resolve(root, path, name):
 
 def check_external(root, path, name):
     relative = path.relative_to(root).as_posix()
-    for start, folder in EXTERNAL.items():
+    for start, folders in EXTERNAL.items():
         if name.startswith(start):
-            if not relative.startswith(folder + "/"):
-                return f"<{name}> may only be included in {folder}/"
+            folders = (folders,) if isinstance(folders, str) else folders
+            if not relative.startswith(tuple(folder + "/" for folder in folders)):
+                return f"<{name}> may only be included in {' and '.join(folders)}/"
             return None
     if "/" in name:
         known = name.split("/")[0] in SYSTEM_FOLDERS

@@ -91,6 +91,14 @@ const struct ctl_command ctl_commands[] = {
 	 "A pool that a living process has attached is not removed: dmemctl members says who has it.\n"
 	 "\n"
 	 "  dmemctl destroy file:/dev/shm/a\n"},
+	{"devices", "", 0, 0, 0, ctl_run_devices, "the CXL and DAX devices of this machine",
+	 "Lists the CXL memory devices and regions that libcxl sees and the DAX devices that libdaxctl sees.  A pool can be put\n"
+	 "on a DAX device in mode devdax; the last column of the tables says by which URI.\n"
+	 "\n"
+	 "  dmemctl devices\n"
+	 "  dmemctl create dax:/dev/dax0.0\n"
+	 "  dmemctl create cxl:region0 --coherence coherent\n"
+	 "  dmemctl devices --json | jq '.dax[] | select(.mode == \"devdax\") | .path'\n"},
 	{NULL, NULL, 0, 0, 0, NULL, NULL, NULL},
 };
 

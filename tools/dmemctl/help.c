@@ -23,9 +23,9 @@ static void print_options(uint32_t options)
 
 static void print_uris(void)
 {
-	puts("A pool is named by a URI: file:/dev/shm/NAME, or a file on any other file system.  Where URI may be left\n"
-	     "out, the environment's DMEM_POOL names the pool, and without it the default pool of this user is meant,\n"
-	     "file:/dev/shm/dmem-UID.");
+	puts("A pool is named by a URI: file:/dev/shm/NAME, or a file on any other file system; dax:/dev/dax0.0, a DAX device;\n"
+	     "cxl:region0 or cxl:SERIAL, one on the CXL bus.  Where URI may be left out, the environment's DMEM_POOL names the\n"
+	     "pool, and without it the default pool of this user is meant, file:/dev/shm/dmem-UID.");
 }
 
 void ctl_help_general(void)
@@ -60,8 +60,8 @@ void ctl_help_general(void)
 
 void ctl_help_command(const struct ctl_command *command)
 {
-	printf("dmemctl %s: %s\n\nusage: dmemctl %s %s [OPTION...]\n\n%s\noptions\n", command->name, command->summary,
-	       command->name, command->operands, command->text);
+	printf("dmemctl %s: %s\n\nusage: dmemctl %s%s%s [OPTION...]\n\n%s\noptions\n", command->name, command->summary,
+	       command->name, command->operands[0] != '\0' ? " " : "", command->operands, command->text);
 	print_options(command->options | CTL_COMMON);
 	putchar('\n');
 	print_uris();
