@@ -27,6 +27,7 @@
 #define SIZE_MIN (8 * DM_MIB)
 #define SPAN_DEFAULT_MIN (64 * DM_GIB)
 #define CHUNKS_WANTED 2048u
+#define JOINERS_WAIT_NS (10 * DM_NS_PER_S) /* beside a lease, when our own agent hardly gets to run */
 #define HEADER_BYTES ((uint64_t)DM_SUPERBLOCK_COPIES * DM_SUPERBLOCK_BYTES)
 
 int dm_layout_uuid(uint8_t uuid[16])
@@ -295,13 +296,16 @@ static bool somebody_joins(struct dmem_pool *pool)
 	return false;
 }
 
-/* A joiner may have died before it said who it is; then our agent frees its slot after a lease. */
+/* A joiner may have died before it said who it is; then our agent frees its slot after a lease, counted in its own beats: on a
+ * busy machine those come late, and we wait for them. */
 static void wait_for_joiners(struct dmem_pool *pool)
 {
-	uint64_t patience_ns = (pool->members->lease_ms + 4 * (uint64_t)pool->members->beat_ms) * DM_NS_PER_MS;
-	uint64_t deadline = dm_clock_now_ns() + patience_ns;
+	const struct dm_members *members = pool->members;
+	const uint64_t *beats = &members->table[members->slot].beat.beats; /* our own line */
+	uint64_t enough = __atomic_load_n(beats, __ATOMIC_RELAXED) + members->lease_ms / members->beat_ms + 4;
+	uint64_t deadline = dm_clock_now_ns() + JOINERS_WAIT_NS + members->lease_ms * DM_NS_PER_MS;
 
-	while (somebody_joins(pool) && dm_clock_now_ns() < deadline)
+	while (somebody_joins(pool) && __atomic_load_n(beats, __ATOMIC_RELAXED) < enough && dm_clock_now_ns() < deadline)
 		dm_clock_sleep_ns(DM_NS_PER_MS);
 }
 

@@ -24,6 +24,7 @@
 
 #define HEADER_BYTES ((uint64_t)DM_SUPERBLOCK_COPIES * DM_SUPERBLOCK_BYTES)
 #define ANSWER_BEATS 30u
+#define ANSWER_MIN_NS (2 * DM_NS_PER_S) /* short beats say nothing about how soon a busy machine runs an agent */
 
 /* Write a new superblock to all devices, make it the one in force and follow it ourselves.  With the administration lock. */
 static int commit_superblock(struct dmem_pool *pool, struct dm_superblock_pm *sb, struct dm_device *added)
@@ -112,16 +113,18 @@ bool dm_pool_finish_growth(struct dmem_pool *pool)
 /* Wait, bounded, until every member has answered; then use the memory. */
 static int wait_for_answers(struct dmem_pool *pool)
 {
+	uint64_t patience_ns = ANSWER_BEATS * (uint64_t)pool->members->beat_ms * DM_NS_PER_MS;
+	uint64_t deadline = dm_clock_now_ns() + (patience_ns > ANSWER_MIN_NS ? patience_ns : ANSWER_MIN_NS);
 	uint32_t laggard = DM_NO_SLOT;
 	struct dm_member_view view = {0};
 
-	for (unsigned i = 0; i < ANSWER_BEATS * 10; i++) {
+	do {
 		int rc = all_have_mapped(pool, &laggard) ? activate(pool) : DMEM_E_BUSY;
 
 		if (rc != DMEM_E_BUSY)
 			return rc;
 		dm_clock_sleep_ns(pool->members->beat_ms * DM_NS_PER_MS / 10);
-	}
+	} while (dm_clock_now_ns() < deadline);
 	if (dm_members_view(pool->members, laggard, &view) != 0)
 		return activate(pool);
 	return dm_fail(DMEM_E_BUSY, "%s has grown; member %u (%.16s, pid %d) has not mapped the new memory yet, which is used as soon as it "

@@ -41,6 +41,8 @@ static struct {
 	struct dm_forklock lock;
 	_Atomic uint32_t round;
 	_Atomic uint32_t arrived;
+	_Atomic uint32_t inside;     /* threads in the handler's wait, also those that were released and have not woken up yet */
+	pid_t pid;                   /* whose threads those are */
 	_Atomic bool handler_set;
 	unsigned count;              /* of `threads` */
 	pid_t threads[THREADS_MAX];  /* that got the signal of this round */
@@ -63,17 +65,19 @@ static void on_stop(int number, siginfo_t *info, void *context)
 
 	(void)number, (void)context;
 	if (info->si_code == SI_QUEUE && info->si_pid == getpid() && (round & 1) != 0 && atomic_load(&stop.round) == round) {
+		atomic_fetch_add(&stop.inside, 1);
 		atomic_fetch_add(&stop.arrived, 1);
 		futex_wake_all(&stop.arrived);
 		while (atomic_load(&stop.round) == round)
 			futex_wait(&stop.round, round, NULL);
+		atomic_fetch_sub(&stop.inside, 1);
 	}
 	errno = saved;
 }
 
 static int set_handler(void)
 {
-	struct sigaction action = {.sa_sigaction = on_stop, .sa_flags = SA_SIGINFO | SA_RESTART | SA_NODEFER};
+	struct sigaction action = {.sa_sigaction = on_stop, .sa_flags = SA_SIGINFO | SA_RESTART};
 	struct sigaction before;
 
 	if (sigaction(DM_STOP_SIGNAL, NULL, &before) != 0)
@@ -83,8 +87,6 @@ static int set_handler(void)
 	if ((before.sa_flags & SA_SIGINFO) != 0 || before.sa_handler != SIG_DFL)
 		return -EBUSY;
 	sigfillset(&action.sa_mask); /* no other handler runs in a thread that is stopped */
-	/* but the next stop may come while this one's handler returns, and must not find the signal blocked */
-	sigdelset(&action.sa_mask, DM_STOP_SIGNAL);
 	return sigaction(DM_STOP_SIGNAL, &action, NULL) == 0 ? 0 : -errno;
 }
 
@@ -105,10 +107,10 @@ static const char *status_value(const char *status, const char *name)
 }
 
 /*
- * 0: it takes the signal.  1: it blocks it, and sleeps: a thread of a test harness, or of another library, which has no part
- * in what happens here.  -EBUSY: it blocks it, and runs.
+ * True: it blocks the signal, and sleeps: a thread of a test harness, or of another library, which has no part in what happens
+ * here.  One that blocks it and runs may be on its way out of our handler, so it is told like the others.
  */
-static int look_at(pid_t thread)
+static bool sleeps_blocked(pid_t thread)
 {
 	char path[64] = "/proc/self/task/";
 	char status[2048];
@@ -126,28 +128,24 @@ static int look_at(pid_t thread)
 	if (fd >= 0)
 		close(fd);
 	if (got < 0)
-		return 0; /* it is gone: the signal will say so */
+		return false; /* it is gone: the signal will say so */
 	status[got] = '\0';
 	for (const char *digit = status_value(status, "\nSigBlk:\t"); *digit > ' '; digit++)
 		blocked = blocked << 4 | (uint64_t)(*digit <= '9' ? *digit - '0' : *digit - 'a' + 10);
-	if ((blocked >> (DM_STOP_SIGNAL - 1) & 1) == 0)
-		return 0;
-	return *status_value(status, "\nState:\t") == 'R' ? -EBUSY : 1;
+	return (blocked >> (DM_STOP_SIGNAL - 1) & 1) != 0 && *status_value(status, "\nState:\t") != 'R';
 }
 
 /* 1: it got the signal; 0: it is gone, was told before, or sleeps. */
 static int tell(pid_t thread, uint32_t round)
 {
 	siginfo_t info;
-	int looked;
 
 	if (is_known(thread))
 		return 0;
 	if (stop.count == THREADS_MAX)
 		return -E2BIG;
-	looked = look_at(thread);
-	if (looked != 0)
-		return looked < 0 ? looked : 0;
+	if (sleeps_blocked(thread))
+		return 0;
 	memset(&info, 0, sizeof(info));
 	info.si_signo = DM_STOP_SIGNAL;
 	info.si_code = SI_QUEUE;
@@ -196,6 +194,23 @@ static int tell_all(uint32_t round)
 	return told;
 }
 
+/* Who was released from the last stop has left the handler, so that nobody who sleeps there is taken for a stranger. */
+static int wait_for_leavers(void)
+{
+	uint64_t deadline = dm_clock_now_ns() + WAIT_NS;
+
+	if (stop.pid != getpid()) { /* a child of fork(): its parent's threads are not here */
+		atomic_store(&stop.inside, 0);
+		stop.pid = getpid();
+	}
+	while (atomic_load(&stop.inside) > 0) {
+		if (dm_clock_now_ns() >= deadline)
+			return -ETIMEDOUT;
+		sched_yield();
+	}
+	return 0;
+}
+
 static int wait_for_all(void)
 {
 	uint64_t deadline = dm_clock_now_ns() + WAIT_NS;
@@ -229,6 +244,8 @@ int dm_stop_others(void)
 
 	dm_forklock_lock(&stop.lock);
 	rc = set_handler();
+	if (rc == 0)
+		rc = wait_for_leavers();
 	if (rc)
 		goto err_unlock;
 	stop.count = 0;

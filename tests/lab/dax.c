@@ -10,7 +10,7 @@
  *   write DEVICE OFFSET SEED BYTES       fill with numbers and with pointers to themselves
  *   check DEVICE OFFSET SEED BYTES       compare with what "write SEED" has written, follow the pointers
  *   beat DEVICE OFFSET MS                for MS, add 1 to the word each millisecond
- *   still DEVICE OFFSET MS LIMIT_MS      wait until the word stands still for MS; print how long it moved before
+ *   still DEVICE OFFSET MS LIMIT_MS      wait until the word, once moving, stands still for MS; print how long it moved
  *   moving DEVICE OFFSET LIMIT_MS        wait until the word moves
  *   poison DEVICE OFFSET                 MADV_HWPOISON the page at OFFSET; print how the loss shows itself
  *   bystander DEVICE OFFSET MS           touch the page, ask to be told early, wait MS for SIGBUS; print what comes
@@ -218,8 +218,14 @@ static int run_still(size_t offset, char **args)
 {
 	uint64_t still_ms = strtoull(args[0], NULL, 0), limit_ms = strtoull(args[1], NULL, 0), begin = now_ms();
 	_Atomic uint64_t *word = word_at(offset);
-	uint64_t seen = atomic_load(word), moves = 0;
+	uint64_t seen = atomic_load(word), moves = 1;
 
+	/* What never moved does not stand still. */
+	if (!wait_change(word, seen, limit_ms)) {
+		puts("never moved");
+		return 1;
+	}
+	seen = atomic_load(word);
 	puts("watching");
 	fflush(stdout);
 	while (wait_change(word, seen, still_ms)) {
