@@ -113,8 +113,9 @@ struct dmem_pool_info {
  * device from one host only: two hosts that do it at the same time do not see each other.
  *
  * Returns:    0; -EEXIST there is a file of that name, or a pool on the device (it is left alone); DMEM_E_URI;
- *             DMEM_E_OPTION; DMEM_E_TOO_SMALL; DMEM_E_WINDOW the asked-for base overlaps another pool's window, or no range is free; DMEM_E_REGISTRY;
- *             -ENOENT, -EACCES, -ENOSPC, ... from the file system; DMEM_E_UNSUPPORTED no such transport in this build.
+ *             DMEM_E_OPTION; DMEM_E_TOO_SMALL; DMEM_E_WINDOW the asked-for base overlaps another pool's window, or no range is
+ *             free; DMEM_E_REGISTRY; -ENOENT, -EACCES, -ENOSPC, ... from the file system; DMEM_E_UNSUPPORTED no such
+ *             transport in this build.
  * Threads:    safe from any thread.
  * Blocks:     while another process holds the registry's lock; takes some milliseconds.
  * Visibility: the finished pool is visible to every later attach.

@@ -452,7 +452,9 @@ static size_t usable_by_place(struct dm_shared *shared, uint64_t offset)
 		return run_is_freed(shared, &place) ? 0 : place.run_extents << DM_EXTENT_SHIFT;
 	header = dm_geometry_slab(shared->window, &shared->geometry, place.segment, place.extent, place.unit);
 	freed = dm_geometry_freed(shared->window, &shared->geometry, place.segment, place.extent, place.unit);
-	return is_live(shared, place.index, dm_slab_bits(header), freed, place.block) ? shared->classes.classes[place.class_index].block_bytes : 0;
+	if (!is_live(shared, place.index, dm_slab_bits(header), freed, place.block))
+		return 0;
+	return shared->classes.classes[place.class_index].block_bytes;
 }
 
 size_t dm_shared_usable(struct dm_shared *shared, const void *address)
@@ -463,7 +465,8 @@ size_t dm_shared_usable(struct dm_shared *shared, const void *address)
 
 	if (slab == NULL)
 		return usable_by_place(shared, offset);
-	if (!block_number(slab, offset - slab->offset, &block) || !is_live(shared, offset >> DM_EXTENT_SHIFT, slab->bits, slab->freed, block))
+	if (!block_number(slab, offset - slab->offset, &block) ||
+	    !is_live(shared, offset >> DM_EXTENT_SHIFT, slab->bits, slab->freed, block))
 		return 0;
 	return slab->block_bytes;
 }

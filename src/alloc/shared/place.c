@@ -17,9 +17,9 @@ static int corrupt(const struct dm_shared *shared, const char *what, uint64_t nu
 }
 
 /*
- * See metadata of an extent as the pool has it.  Lines of a chunk that we lease are left as they are: this process writes them, and
- * a refresh would drop what another thread has stored and is about to publish.  Under the lock, because a chunk becomes ours
- * under it.
+ * See metadata of an extent as the pool has it.  Lines of a chunk that we lease are left as they are: this process writes
+ * them, and a refresh would drop what another thread has stored and is about to publish.  Under the lock, because a chunk
+ * becomes ours under it.
  */
 int dm_shared_refresh(struct dm_shared *shared, uint64_t index, const void *address, size_t bytes)
 {

@@ -447,14 +447,16 @@ static int go_on_in_child(void *argument)
 
 Test(sim_pool, a_child_has_a_copy_of_its_own_and_never_publishes_its_parents_stores)
 {
-	struct dmem_pool *pool = scratch_pool("p", KEYS);
-	uint64_t *word = dmem_alloc_ex(pool, 64, NULL);
+	struct dmem_pool *pool;
+	uint64_t *word;
 	uint64_t *own;
 
+	setenv("DMEM_SIM_RATE", "0", 1);
+	pool = scratch_pool("p", KEYS);
+	word = dmem_alloc_ex(pool, 64, NULL);
 	*word = 5;
 	cr_assert(zero(int, dmem_publish(word, 8)));
 	cr_assert(zero(int, dmem_root_set(pool, "word", word)));
-	setenv("DMEM_SIM_RATE", "0", 1);
 	*word = 7;
 	cr_assert(zero(int, child_run(go_on_in_child, pool)));
 	own = dmem_root_get(pool, "own");
@@ -462,4 +464,6 @@ Test(sim_pool, a_child_has_a_copy_of_its_own_and_never_publishes_its_parents_sto
 	cr_assert(zero(int, dmem_refresh(own, 8)));
 	cr_expect(eq(u64, *own, 9));
 	cr_expect(eq(u64, *word, 7));
+	cr_assert(zero(int, dmem_refresh(word, 8)));
+	cr_expect(eq(u64, *word, 5), "the child published what its parent had stored");
 }
