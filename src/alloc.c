@@ -14,7 +14,7 @@
 #include "pool.h"
 
 #define ALIGNMENT_DEFAULT 16u
-#define ALIGNMENT_MAX DM_GIB
+#define ALIGNMENT_MAX     DM_GIB
 
 static void *no_memory(int rc)
 {
@@ -84,7 +84,8 @@ static int check_options(const struct dmem_alloc_options *options)
 		               options->struct_bytes);
 	if (options->alignment_bytes != 0 &&
 	    (!dm_is_power_of_two(options->alignment_bytes) || options->alignment_bytes > ALIGNMENT_MAX))
-		return dm_fail(-EINVAL, "an alignment of %zu bytes can't be had: a power of two up to 1 GiB", options->alignment_bytes);
+		return dm_fail(-EINVAL, "an alignment of %zu bytes can't be had: a power of two up to 1 GiB",
+		               options->alignment_bytes);
 	if (options->tier > DMEM_TIER_SHARED)
 		return dm_fail(-EINVAL, "there is no tier %d: local, pool or shared", (int)options->tier);
 	if (options->optional != 0)

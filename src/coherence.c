@@ -10,9 +10,12 @@
 static int range_pool(const void *address, size_t bytes, struct dmem_pool **pool)
 {
 	*pool = dm_pool_of(address);
-	if (*pool == NULL || !dm_range_inside(dm_window_offset((*pool)->window, address), bytes, (*pool)->window->span_bytes))
-		return dm_fail(DMEM_E_FOREIGN, "%zu bytes at %p are not inside one attached pool: attach the pool first, or leave "
-		               "private memory out", bytes, address);
+	if (*pool == NULL ||
+	    !dm_range_inside(dm_window_offset((*pool)->window, address), bytes, (*pool)->window->span_bytes))
+		return dm_fail(DMEM_E_FOREIGN,
+		               "%zu bytes at %p are not inside one attached pool: attach the pool first, or leave "
+		               "private memory out",
+		               bytes, address);
 	return dm_pool_check(*pool);
 }
 

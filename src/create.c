@@ -24,11 +24,11 @@
 #include "layout.h"
 #include "pool.h"
 
-#define SIZE_MIN (8 * DM_MIB)
+#define SIZE_MIN         (8 * DM_MIB)
 #define SPAN_DEFAULT_MIN (64 * DM_GIB)
-#define CHUNKS_WANTED 2048u
-#define JOINERS_WAIT_NS (10 * DM_NS_PER_S) /* beside a lease, when our own agent hardly gets to run */
-#define HEADER_BYTES ((uint64_t)DM_SUPERBLOCK_COPIES * DM_SUPERBLOCK_BYTES)
+#define CHUNKS_WANTED    2048u
+#define JOINERS_WAIT_NS  (10 * DM_NS_PER_S) /* beside a lease, when our own agent hardly gets to run */
+#define HEADER_BYTES     ((uint64_t)DM_SUPERBLOCK_COPIES * DM_SUPERBLOCK_BYTES)
 
 int dm_layout_uuid(uint8_t uuid[16])
 {
@@ -71,11 +71,13 @@ static int choose_sizes(const struct dm_uri *uri, struct dmem_create_options *op
 	if (rc)
 		return rc;
 	if (!dm_align_up(size, DM_EXTENT_BYTES, &size) || size > DM_SPAN_BYTES_MAX)
-		return dm_fail(DMEM_E_OPTION, "%s: a size of %" PRIu64 " bytes is more than a pool can have: at most %" PRIu64 " (52T)", name,
+		return dm_fail(DMEM_E_OPTION,
+		               "%s: a size of %" PRIu64 " bytes is more than a pool can have: at most %" PRIu64 " (52T)", name,
 		               size, DM_SPAN_BYTES_MAX);
 	if (size < SIZE_MIN)
-		return dm_fail(DMEM_E_TOO_SMALL, "%s: a size of %" PRIu64 " bytes is too small for a pool: at least %" PRIu64 " (8M)", name,
-		               size, SIZE_MIN);
+		return dm_fail(DMEM_E_TOO_SMALL,
+		               "%s: a size of %" PRIu64 " bytes is too small for a pool: at least %" PRIu64 " (8M)", name, size,
+		               SIZE_MIN);
 	options->size_bytes = size;
 	if (options->span_bytes == 0) {
 		uint64_t span = dm_power_of_two_up(size) * 4;
@@ -87,12 +89,17 @@ static int choose_sizes(const struct dm_uri *uri, struct dmem_create_options *op
 	}
 	if (!dm_align_up(options->span_bytes, DM_EXTENT_BYTES, &options->span_bytes) ||
 	    options->span_bytes > DM_SPAN_BYTES_MAX || options->span_bytes < size)
-		return dm_fail(DMEM_E_OPTION, "%s: a span of %" PRIu64 " bytes does not go with a size of %" PRIu64 ": from the size up to "
-		               "%" PRIu64 " (52T)", name, options->span_bytes, size, DM_SPAN_BYTES_MAX);
+		return dm_fail(DMEM_E_OPTION,
+		               "%s: a span of %" PRIu64 " bytes does not go with a size of %" PRIu64 ": from the size up to "
+		               "%" PRIu64 " (52T)",
+		               name, options->span_bytes, size, DM_SPAN_BYTES_MAX);
 	if (!dm_is_aligned(options->base, DM_EXTENT_BYTES) ||
-	    (options->base != 0 && (options->base < DM_GIB || !dm_range_inside(options->base, options->span_bytes, UINT64_C(1) << 47))))
-		return dm_fail(DMEM_E_OPTION, "%s: the window 0x%" PRIx64 " of %" PRIu64 " bytes can't be: base is a multiple of 2M, and the "
-		               "window ends below 0x800000000000", name, options->base, options->span_bytes);
+	    (options->base != 0 &&
+	     (options->base < DM_GIB || !dm_range_inside(options->base, options->span_bytes, UINT64_C(1) << 47))))
+		return dm_fail(DMEM_E_OPTION,
+		               "%s: the window 0x%" PRIx64 " of %" PRIu64 " bytes can't be: base is a multiple of 2M, and the "
+		               "window ends below 0x800000000000",
+		               name, options->base, options->span_bytes);
 	return 0;
 }
 
@@ -124,12 +131,15 @@ static uint32_t choose_chunk(uint64_t size)
 	return chunk >= DM_CHUNK_EXTENTS_MAX ? DM_CHUNK_EXTENTS_MAX : (uint32_t)dm_power_of_two_up(chunk / 2 + 1);
 }
 
-void dm_layout_device(struct dm_superblock_pm *sb, uint32_t index, const struct dm_device *device, const uint8_t uuid[16])
+void dm_layout_device(struct dm_superblock_pm *sb, uint32_t index, const struct dm_device *device,
+                      const uint8_t uuid[16])
 {
 	struct dm_device_pm *entry = &sb->devices[index];
 
-	*entry = (struct dm_device_pm){.size_bytes = device->size_bytes, .align_bytes = device->align_bytes,
-	                               .state = DM_DEVICE_ACTIVE, .memory_type = DM_MEMORY_UNKNOWN};
+	*entry = (struct dm_device_pm){.size_bytes = device->size_bytes,
+	                               .align_bytes = device->align_bytes,
+	                               .state = DM_DEVICE_ACTIVE,
+	                               .memory_type = DM_MEMORY_UNKNOWN};
 	memcpy(entry->uuid, uuid, sizeof(entry->uuid));
 	if (strlen(device->name) < sizeof(entry->hint)) /* a longer one has to be named at attach */
 		strcpy(entry->hint, device->name);
@@ -153,7 +163,8 @@ int dm_layout_clear(struct dm_device *device, const struct dm_segment_pm *segmen
 	return rc;
 }
 
-static int lay_out(struct dm_superblock_pm *sb, const struct dmem_create_options *options, const struct dm_device *device)
+static int lay_out(struct dm_superblock_pm *sb, const struct dmem_create_options *options,
+                   const struct dm_device *device)
 {
 	struct dm_geometry geometry;
 	struct dm_segment_pm *segment = &sb->segments[0];
@@ -168,7 +179,8 @@ static int lay_out(struct dm_superblock_pm *sb, const struct dmem_create_options
 	sb->chunk_extents = choose_chunk(device->size_bytes);
 	sb->class_scheme = 1;
 	sb->unit_bytes = device->align_bytes;
-	sb->coherence = (uint8_t)(options->coherence != DMEM_COHERENCE_DEFAULT ? options->coherence : device->coherence_default);
+	sb->coherence =
+		(uint8_t)(options->coherence != DMEM_COHERENCE_DEFAULT ? options->coherence : device->coherence_default);
 	sb->atomics = (uint8_t)(options->atomics != DMEM_ATOMICS_DEFAULT ? options->atomics : device->atomics_default);
 	sb->granule_bytes = sb->coherence == DMEM_COHERENCE_COHERENT ? 16 : 64;
 	sb->lease_ms = options->lease_ms != 0 ? options->lease_ms : 1000;
@@ -182,10 +194,14 @@ static int lay_out(struct dm_superblock_pm *sb, const struct dmem_create_options
 	segment->state = DM_SEGMENT_ACTIVE;
 	dm_geometry_init(&geometry, sb->chunk_extents, sb->granule_bytes);
 	if (!(device->caps & DM_CAP_MAPS) && sb->coherence == DMEM_COHERENCE_COHERENT)
-		return dm_fail(DMEM_E_OPTION, "%s: its members work on copies, so it can't be coherent: leave ?coherence= out", device->name);
+		return dm_fail(DMEM_E_OPTION, "%s: its members work on copies, so it can't be coherent: leave ?coherence= out",
+		               device->name);
 	if (!dm_geometry_lay_out(&geometry, sb->static_bytes, segment))
-		return dm_fail(DMEM_E_TOO_SMALL, "%s: %" PRIu64 " bytes have no room for memory beside the tables for %u members: make it larger, or "
-		               "ask for fewer ?members=", device->name, device->size_bytes, sb->members_max);
+		return dm_fail(DMEM_E_TOO_SMALL,
+		               "%s: %" PRIu64
+		               " bytes have no room for memory beside the tables for %u members: make it larger, or "
+		               "ask for fewer ?members=",
+		               device->name, device->size_bytes, sb->members_max);
 	return 0;
 }
 
@@ -207,8 +223,10 @@ static int check_base(const struct dm_device *device, uint64_t base)
 {
 	if (dm_is_aligned(base, device->align_bytes))
 		return 0;
-	return dm_fail(DMEM_E_OPTION, "%s can't be mapped at 0x%" PRIx64 ": its alignment is %" PRIu64 " MiB; ask for a base that is a "
-	               "multiple of that, with ?base=", device->name, base, device->align_bytes / DM_MIB);
+	return dm_fail(DMEM_E_OPTION,
+	               "%s can't be mapped at 0x%" PRIx64 ": its alignment is %" PRIu64 " MiB; ask for a base that is a "
+	               "multiple of that, with ?base=",
+	               device->name, base, device->align_bytes / DM_MIB);
 }
 
 static int format_device(struct dm_device *device, const struct dmem_create_options *options)
@@ -325,7 +343,8 @@ static int check_unused(struct dmem_pool *pool)
 		if (slot == self || dm_members_view(pool->members, slot, &view) != 0)
 			continue;
 		rc = dm_fail(DMEM_E_BUSY, "%s: member %u (%.16s, pid %d on %.47s) is attached: end it, then destroy the pool",
-		             pool->window->devices[0]->name, slot, view.identity.program, view.identity.pid, view.names.host_name);
+		             pool->window->devices[0]->name, slot, view.identity.program, view.identity.pid,
+		             view.names.host_name);
 	}
 	return rc;
 }
@@ -353,7 +372,8 @@ static int destroy_attached(struct dmem_pool *pool, const struct dm_uri *uri)
 	int rc;
 
 	if (pool->references > 1)
-		return dm_fail(DMEM_E_BUSY, "%s is attached by this process: detach it, then destroy it", pool->window->devices[0]->name);
+		return dm_fail(DMEM_E_BUSY, "%s is attached by this process: detach it, then destroy it",
+		               pool->window->devices[0]->name);
 	rc = check_unused(pool);
 	if (rc == 0)
 		rc = pool->window->devices[0]->transport->region.destroy(uri);

@@ -22,8 +22,8 @@
 #include "layout.h"
 #include "pool.h"
 
-#define HEADER_BYTES ((uint64_t)DM_SUPERBLOCK_COPIES * DM_SUPERBLOCK_BYTES)
-#define ANSWER_BEATS 30u
+#define HEADER_BYTES  ((uint64_t)DM_SUPERBLOCK_COPIES * DM_SUPERBLOCK_BYTES)
+#define ANSWER_BEATS  30u
 #define ANSWER_MIN_NS (2 * DM_NS_PER_S) /* short beats say nothing about how soon a busy machine runs an agent */
 
 /* Write a new superblock to all devices, make it the one in force and follow it ourselves.  With the administration lock. */
@@ -127,49 +127,57 @@ static int wait_for_answers(struct dmem_pool *pool)
 	} while (dm_clock_now_ns() < deadline);
 	if (dm_members_view(pool->members, laggard, &view) != 0)
 		return activate(pool);
-	return dm_fail(DMEM_E_BUSY, "%s has grown; member %u (%.16s, pid %d) has not mapped the new memory yet, which is used as soon as it "
-	               "does: see what that process is doing", pool->window->devices[0]->name, laggard, view.identity.program,
-	               view.identity.pid);
+	return dm_fail(
+		DMEM_E_BUSY,
+		"%s has grown; member %u (%.16s, pid %d) has not mapped the new memory yet, which is used as soon as it "
+		"does: see what that process is doing",
+		pool->window->devices[0]->name, laggard, view.identity.program, view.identity.pid);
 }
 
 /* Where in the window the next segment goes, at the device's alignment. */
-static int place_segment(const struct dm_superblock_pm *sb, uint64_t align_bytes, uint64_t extents, uint64_t *window_first)
+static int place_segment(const struct dm_superblock_pm *sb, uint64_t align_bytes, uint64_t extents,
+                         uint64_t *window_first)
 {
 	const struct dm_segment_pm *last = &sb->segments[sb->segment_count - 1];
 	uint64_t first;
 
 	if (!dm_align_up(last->window_first + last->extents, align_bytes >> DM_EXTENT_SHIFT, &first) ||
 	    !dm_range_inside(first, extents, sb->span_bytes >> DM_EXTENT_SHIFT))
-		return dm_fail(DMEM_E_OPTION, "%" PRIu64 " MiB more are beyond the pool's span of %" PRIu64 " GiB: create a pool with a larger span",
+		return dm_fail(DMEM_E_OPTION,
+		               "%" PRIu64 " MiB more are beyond the pool's span of %" PRIu64
+		               " GiB: create a pool with a larger span",
 		               extents * 2, sb->span_bytes / DM_GIB);
 	*window_first = first;
 	return 0;
 }
 
-static int add_segment(struct dm_superblock_pm *sb, uint32_t device, uint64_t align_bytes, uint64_t device_first, uint64_t extents,
-                       uint64_t header_bytes)
+static int add_segment(struct dm_superblock_pm *sb, uint32_t device, uint64_t align_bytes, uint64_t device_first,
+                       uint64_t extents, uint64_t header_bytes)
 {
 	struct dm_segment_pm *segment = &sb->segments[sb->segment_count];
 	struct dm_geometry geometry;
 	int rc;
 
 	if (sb->segment_count == DM_SEGMENTS_MAX)
-		return dm_fail(-ENOSPC, "the pool has %u segments, which is the limit: grow it less often, by more", DM_SEGMENTS_MAX);
-	*segment = (struct dm_segment_pm){.device = device, .device_first = device_first, .extents = extents,
-	                                  .state = DM_SEGMENT_PENDING};
+		return dm_fail(-ENOSPC, "the pool has %u segments, which is the limit: grow it less often, by more",
+		               DM_SEGMENTS_MAX);
+	*segment = (struct dm_segment_pm){
+		.device = device, .device_first = device_first, .extents = extents, .state = DM_SEGMENT_PENDING};
 	rc = place_segment(sb, align_bytes, extents, &segment->window_first);
 	if (rc)
 		return rc;
 	dm_geometry_init(&geometry, sb->chunk_extents, sb->granule_bytes);
 	if (!dm_geometry_lay_out(&geometry, header_bytes, segment))
-		return dm_fail(DMEM_E_TOO_SMALL, "%" PRIu64 " MiB are too little for a segment of this pool, whose chunks have %u MiB: add more",
+		return dm_fail(DMEM_E_TOO_SMALL,
+		               "%" PRIu64 " MiB are too little for a segment of this pool, whose chunks have %u MiB: add more",
 		               extents * 2, sb->chunk_extents * 2);
 	sb->segment_count++;
 	return 0;
 }
 
 /* Space for the part of a new segment's metadata that is read before anybody leases a chunk of it. */
-static int reserve_segment(struct dm_device *device, const struct dm_superblock_pm *sb, const struct dm_segment_pm *segment)
+static int reserve_segment(struct dm_device *device, const struct dm_superblock_pm *sb,
+                           const struct dm_segment_pm *segment)
 {
 	struct dm_geometry geometry;
 	struct dm_geometry_arrays arrays;
@@ -196,8 +204,9 @@ static int grow_locked(struct dmem_pool *pool, uint64_t size)
 	*sb = pool->window->superblock;
 	used = sb->devices[0].size_bytes;
 	if (size <= used)
-		rc = dm_fail(DMEM_E_OPTION, "%s has %" PRIu64 " MiB already, and a device can't be made smaller: ask for more than that", device->name,
-		             used / DM_MIB);
+		rc = dm_fail(DMEM_E_OPTION,
+		             "%s has %" PRIu64 " MiB already, and a device can't be made smaller: ask for more than that",
+		             device->name, used / DM_MIB);
 	else if (!(device->caps & DM_CAP_GROWS))
 		rc = dm_fail(DMEM_E_UNSUPPORTED, "%s can't grow: add a device with 'dmemctl add'", device->name);
 	else
@@ -249,15 +258,16 @@ static int add_locked(struct dmem_pool *pool, struct dm_device *device)
 	if (sb->device_count == DM_DEVICES_MAX)
 		rc = dm_fail(-ENOSPC, "the pool has %u devices, which is the limit: grow one of them", DM_DEVICES_MAX);
 	else if (strlen(device->name) >= sizeof(sb->devices[0].hint))
-		rc = dm_fail(DMEM_E_URI, "%s is longer than %zu bytes, which the pool could not remember: use a shorter path", device->name,
-		             sizeof(sb->devices[0].hint) - 1);
+		rc = dm_fail(DMEM_E_URI, "%s is longer than %zu bytes, which the pool could not remember: use a shorter path",
+		             device->name, sizeof(sb->devices[0].hint) - 1);
 	if (rc)
 		goto err_free;
 	dm_layout_device(sb, sb->device_count, device, uuid);
 	if (device->align_bytes > sb->unit_bytes)
 		sb->unit_bytes = device->align_bytes;
 	sb->device_count++;
-	rc = add_segment(sb, sb->device_count - 1, device->align_bytes, 0, device->size_bytes >> DM_EXTENT_SHIFT, HEADER_BYTES);
+	rc = add_segment(sb, sb->device_count - 1, device->align_bytes, 0, device->size_bytes >> DM_EXTENT_SHIFT,
+	                 HEADER_BYTES);
 	if (rc == 0)
 		rc = reserve_segment(device, sb, &sb->segments[sb->segment_count - 1]);
 	if (rc == 0)

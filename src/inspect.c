@@ -38,7 +38,8 @@ static int count_chunks(struct dmem_pool *pool, struct chunk_counts *counts)
 		for (uint64_t chunk = 0; rc == 0 && chunk < segment->data_extents / per_chunk; chunk++) {
 			uint64_t word;
 
-			rc = dm_word_load(window, &dm_geometry_chunk_atomic(window, &pool->shared->geometry, segment, chunk)->owner, &word);
+			rc = dm_word_load(window, &dm_geometry_chunk_atomic(window, &pool->shared->geometry, segment, chunk)->owner,
+			                  &word);
 			counts->chunks++;
 			counts->free_chunks += rc == 0 && dm_chunk_owner_state(word) == DM_CHUNK_FREE;
 		}
@@ -164,7 +165,8 @@ int dmem_pool_validate(struct dmem_pool *pool, dmem_finding_fn callback, void *c
 	if (rc == 0 && damaged > 0 && callback != NULL)
 		callback(context, "entries of the root directory are damaged");
 	if (rc == 0 && (damaged > 0 || walk.findings > 0))
-		rc = dm_fail(DMEM_E_CORRUPT, "%s: %" PRIu64 " findings", pool->window->devices[0]->name, walk.findings + damaged);
+		rc = dm_fail(DMEM_E_CORRUPT, "%s: %" PRIu64 " findings", pool->window->devices[0]->name,
+		             walk.findings + damaged);
 	return rc;
 }
 
@@ -194,10 +196,15 @@ static const char *state_name(enum dm_member_state state)
 	return (unsigned)state < DM_ARRAY_LENGTH(names) ? names[state] : "unknown";
 }
 
-static void describe_member(const struct dm_member_view *view, const struct member_use *use, struct dm_inspect_member *member)
+static void describe_member(const struct dm_member_view *view, const struct member_use *use,
+                            struct dm_inspect_member *member)
 {
-	*member = (struct dm_inspect_member){.slot = view->slot, .incarnation = view->incarnation, .same_host = view->same_host,
-	                                     .alive = dm_members_alive(view), .pid = view->identity.pid, .beats = view->beat.beats,
+	*member = (struct dm_inspect_member){.slot = view->slot,
+	                                     .incarnation = view->incarnation,
+	                                     .same_host = view->same_host,
+	                                     .alive = dm_members_alive(view),
+	                                     .pid = view->identity.pid,
+	                                     .beats = view->beat.beats,
 	                                     .chunks = use->chunks[view->slot],
 	                                     .leased_bytes = use->extents[view->slot] * DM_EXTENT_BYTES};
 	snprintf(member->state, sizeof(member->state), "%s", state_name(view->state));
@@ -262,8 +269,11 @@ int dm_inspect_devices(struct dmem_pool *pool, int (*each)(void *, const struct 
 
 	for (uint32_t i = 0; rc == 0 && i < pool->window->device_count; i++) {
 		const struct dm_device_pm *entry = &pool->window->superblock.devices[i];
-		struct dm_inspect_device device = {.index = i, .size_bytes = entry->size_bytes, .align_bytes = entry->align_bytes,
-		                                   .memory_type = entry->memory_type, .distance_ns = entry->distance_ns,
+		struct dm_inspect_device device = {.index = i,
+		                                   .size_bytes = entry->size_bytes,
+		                                   .align_bytes = entry->align_bytes,
+		                                   .memory_type = entry->memory_type,
+		                                   .distance_ns = entry->distance_ns,
 		                                   .node = pool->window->devices[i]->node};
 
 		memcpy(device.uuid, entry->uuid, sizeof(device.uuid));
@@ -284,12 +294,18 @@ struct extent_walk {
 static enum dm_inspect_kind inspect_kind(enum dm_extent_kind kind)
 {
 	switch (kind) {
-	case DM_EXTENT_FREE: return DM_KIND_LEASED;
-	case DM_EXTENT_SLABS: return DM_KIND_SLABS;
-	case DM_EXTENT_RUN: return DM_KIND_RUN;
-	case DM_EXTENT_CONTINUED: return DM_KIND_LEASED; /* a mark that counts for nothing */
-	case DM_EXTENT_PRIVATE: return DM_KIND_PRIVATE;
-	default: return DM_KIND_QUARANTINED;
+	case DM_EXTENT_FREE:
+		return DM_KIND_LEASED;
+	case DM_EXTENT_SLABS:
+		return DM_KIND_SLABS;
+	case DM_EXTENT_RUN:
+		return DM_KIND_RUN;
+	case DM_EXTENT_CONTINUED:
+		return DM_KIND_LEASED; /* a mark that counts for nothing */
+	case DM_EXTENT_PRIVATE:
+		return DM_KIND_PRIVATE;
+	default:
+		return DM_KIND_QUARANTINED;
 	}
 }
 
@@ -299,12 +315,13 @@ static void show_metadata(struct extent_walk *walk, uint64_t limit)
 	struct dm_window *window = walk->pool->window;
 	uint32_t segments = atomic_load_explicit(&window->segment_count, memory_order_acquire);
 
-	for (; walk->rc == 0 && walk->segment < segments && window->segments[walk->segment].window_first < limit; walk->segment++) {
+	for (; walk->rc == 0 && walk->segment < segments && window->segments[walk->segment].window_first < limit;
+	     walk->segment++) {
 		const struct dm_segment *segment = &window->segments[walk->segment];
 
 		for (uint64_t index = segment->window_first; walk->rc == 0 && index < segment->data_first; index++) {
-			struct dm_inspect_extent extent = {.index = index, .kind = DM_KIND_METADATA, .device = segment->device,
-			                                   .owner = DM_NO_SLOT};
+			struct dm_inspect_extent extent = {
+				.index = index, .kind = DM_KIND_METADATA, .device = segment->device, .owner = DM_NO_SLOT};
 
 			walk->rc = walk->each(walk->context, &extent);
 		}
@@ -314,9 +331,14 @@ static void show_metadata(struct extent_walk *walk, uint64_t limit)
 static int show_extent(void *context, const struct dm_walk_extent *from)
 {
 	struct extent_walk *walk = context;
-	struct dm_inspect_extent extent = {.index = from->index, .kind = inspect_kind(from->kind), .device = from->device,
-	                                   .owner = from->owner, .run_extents = from->run_extents, .blocks_live = from->blocks_live,
-	                                   .bytes_live = from->bytes_live, .bytes_waiting = from->bytes_waiting};
+	struct dm_inspect_extent extent = {.index = from->index,
+	                                   .kind = inspect_kind(from->kind),
+	                                   .device = from->device,
+	                                   .owner = from->owner,
+	                                   .run_extents = from->run_extents,
+	                                   .blocks_live = from->blocks_live,
+	                                   .bytes_live = from->bytes_live,
+	                                   .bytes_waiting = from->bytes_waiting};
 
 	show_metadata(walk, from->index);
 	if (walk->rc == 0)
@@ -383,7 +405,8 @@ static int fsck_superblocks(const struct dm_uri *uri, int repair, dmem_finding_f
 	for (unsigned i = 0; i < DM_SUPERBLOCK_COPIES && rc == 0; i++) {
 		if (state.whole[i])
 			continue;
-		snprintf(sentence, sizeof(sentence), "superblock copy %u is damaged%s", i, repair ? ", it is repaired from the other" : "");
+		snprintf(sentence, sizeof(sentence), "superblock copy %u is damaged%s", i,
+		         repair ? ", it is repaired from the other" : "");
 		if (callback != NULL)
 			callback(context, sentence);
 	}
@@ -413,7 +436,8 @@ int dm_inspect_fsck(const char *uri_text, int repair, dmem_finding_fn callback, 
 	if (damage < 0)
 		return damage;
 	if (damage == 1 && !repair) /* attaching would mend it */
-		return dm_fail_quietly(DMEM_E_CORRUPT, "%s: a superblock copy is damaged: repair it with 'dmemctl fsck --repair'", uri_text);
+		return dm_fail_quietly(DMEM_E_CORRUPT,
+		                       "%s: a superblock copy is damaged: repair it with 'dmemctl fsck --repair'", uri_text);
 	rc = dmem_pool_attach(uri_text, NULL, &pool);
 	if (rc)
 		return rc;

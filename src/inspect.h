@@ -11,46 +11,46 @@
 struct dm_inspect_member {
 	uint32_t slot;
 	uint32_t incarnation;
-	char state[16];         /* "joining", "live", "fenced", "dead", "leaving" */
-	uint8_t host[16];       /* identity of its host: a hash of boot id, or of DMEM_HOST_ID */
-	char host_name[48];     /* what that host calls itself, for people */
-	int same_host;          /* not 0: on this host, in this pid namespace */
-	int alive;              /* 1 running, 0 gone, -1 can't be told from here */
-	int32_t pid;            /* in its own pid namespace */
-	char program[32];       /* its name (comm) */
-	uint64_t beats;         /* heartbeats so far */
-	uint64_t chunks;        /* chunks it has leased */
-	uint64_t leased_bytes;  /* extents in use in them */
+	char state[16];        /* "joining", "live", "fenced", "dead", "leaving" */
+	uint8_t host[16];      /* identity of its host: a hash of boot id, or of DMEM_HOST_ID */
+	char host_name[48];    /* what that host calls itself, for people */
+	int same_host;         /* not 0: on this host, in this pid namespace */
+	int alive;             /* 1 running, 0 gone, -1 can't be told from here */
+	int32_t pid;           /* in its own pid namespace */
+	char program[32];      /* its name (comm) */
+	uint64_t beats;        /* heartbeats so far */
+	uint64_t chunks;       /* chunks it has leased */
+	uint64_t leased_bytes; /* extents in use in them */
 };
 
 struct dm_inspect_root {
 	char name[DMEM_ROOT_NAME_BYTES_MAX + 1];
-	uint64_t offset;        /* of the object in the window */
+	uint64_t offset; /* of the object in the window */
 };
 
 struct dm_inspect_device {
 	uint32_t index;
 	uint8_t uuid[16];
-	char name[256];         /* where it was opened */
+	char name[256]; /* where it was opened */
 	uint64_t size_bytes;
 	uint64_t align_bytes;
-	uint32_t memory_type;   /* 0 unknown, 1 DRAM, 2 CXL, 3 persistent, 4 remote */
-	uint32_t distance_ns;   /* 0 unknown */
-	int node;               /* NUMA node, -1 unknown */
+	uint32_t memory_type; /* 0 unknown, 1 DRAM, 2 CXL, 3 persistent, 4 remote */
+	uint32_t distance_ns; /* 0 unknown */
+	int node;             /* NUMA node, -1 unknown */
 };
 
 enum dm_inspect_kind {
-	DM_KIND_FREE,           /* nobody has it */
-	DM_KIND_LEASED,         /* leased to a member, nothing in it */
-	DM_KIND_METADATA,       /* the library's own */
-	DM_KIND_SLABS,          /* small and medium shared blocks */
-	DM_KIND_RUN,            /* part of a large shared block */
-	DM_KIND_PRIVATE,        /* private memory of one member */
-	DM_KIND_QUARANTINED,    /* failed a check, or waits for a fenced member */
+	DM_KIND_FREE,        /* nobody has it */
+	DM_KIND_LEASED,      /* leased to a member, nothing in it */
+	DM_KIND_METADATA,    /* the library's own */
+	DM_KIND_SLABS,       /* small and medium shared blocks */
+	DM_KIND_RUN,         /* part of a large shared block */
+	DM_KIND_PRIVATE,     /* private memory of one member */
+	DM_KIND_QUARANTINED, /* failed a check, or waits for a fenced member */
 };
 
 struct dm_inspect_extent {
-	uint64_t index;         /* extent of the window */
+	uint64_t index; /* extent of the window */
 	enum dm_inspect_kind kind;
 	uint32_t device;
 	uint32_t owner;         /* member slot, UINT32_MAX for none */
@@ -65,7 +65,7 @@ struct dm_inspect_extent {
 struct dm_inspect_class {
 	uint32_t block_bytes;
 	uint64_t slabs;
-	uint64_t blocks;        /* capacity */
+	uint64_t blocks; /* capacity */
 	uint64_t blocks_live;
 	uint64_t blocks_waiting;
 };

@@ -12,7 +12,8 @@
 int dm_layout_uuid(uint8_t uuid[16]);
 
 /* Fill in the superblock's entry of a device. */
-void dm_layout_device(struct dm_superblock_pm *superblock, uint32_t index, const struct dm_device *device, const uint8_t uuid[16]);
+void dm_layout_device(struct dm_superblock_pm *superblock, uint32_t index, const struct dm_device *device,
+                      const uint8_t uuid[16]);
 
 /*
  * Write zeros over everything of a segment that is not data, where the device may hold something else: superblocks, tables and

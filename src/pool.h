@@ -24,9 +24,9 @@ struct dmem_pool {
 	struct dm_members *members;
 	struct dm_shared *shared;
 	_Atomic(struct dm_private *) private_heap; /* made with the first private allocation */
-	_Atomic uint64_t base;            /* copies for the search by address */
+	_Atomic uint64_t base;                     /* copies for the search by address */
 	_Atomic uint64_t span_bytes;
-	struct dmem_pool *next_handle;    /* all handles this process ever had, so that they stay reachable */
+	struct dmem_pool *next_handle; /* all handles this process ever had, so that they stay reachable */
 };
 
 /* Pools that are attached now, for the search by address. */
@@ -57,9 +57,10 @@ int dm_pool_check_slow(struct dmem_pool *pool);
 static inline int dm_pool_check(struct dmem_pool *pool)
 {
 	if (__builtin_expect(pool != NULL && atomic_load_explicit(&pool->attached, memory_order_acquire) &&
-	                     atomic_load_explicit(&pool->fork_generation, memory_order_relaxed) ==
+	                         atomic_load_explicit(&pool->fork_generation, memory_order_relaxed) ==
 	                             atomic_load_explicit(&dm_fork_generation, memory_order_relaxed) &&
-	                     !atomic_load_explicit(&pool->window->lost, memory_order_relaxed), 1))
+	                         !atomic_load_explicit(&pool->window->lost, memory_order_relaxed),
+	                     1))
 		return 0;
 	return dm_pool_check_slow(pool);
 }
@@ -73,7 +74,7 @@ static inline struct dmem_pool *dm_pool_of(const void *address)
 		struct dmem_pool *pool = atomic_load_explicit(&dm_pools[i], memory_order_acquire);
 
 		if (pool != NULL && (uint64_t)(uintptr_t)address - atomic_load_explicit(&pool->base, memory_order_relaxed) <
-		                            atomic_load_explicit(&pool->span_bytes, memory_order_relaxed))
+		                        atomic_load_explicit(&pool->span_bytes, memory_order_relaxed))
 			return pool;
 	}
 	return NULL;

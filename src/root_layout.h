@@ -20,7 +20,7 @@
 struct dm_root_pm {
 	char name[64];
 	uint64_t value;
-	uint64_t name_crc;         /* CRC32C of the 64 name bytes */
+	uint64_t name_crc; /* CRC32C of the 64 name bytes */
 	uint64_t reserved[6];
 };
 static_assert(offsetof(struct dm_root_pm, value) == 64, "root entry");

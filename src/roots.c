@@ -45,8 +45,8 @@ static int padded_name(const char *name, char padded[64])
 	size_t length = name == NULL ? 0 : strnlen(name, 64);
 
 	if (length == 0 || length > DMEM_ROOT_NAME_BYTES_MAX)
-		return dm_fail(DMEM_E_NAME, "a root's name has 1 to %d bytes, this one has %s: choose another", DMEM_ROOT_NAME_BYTES_MAX,
-		               length == 0 ? "none" : "more");
+		return dm_fail(DMEM_E_NAME, "a root's name has 1 to %d bytes, this one has %s: choose another",
+		               DMEM_ROOT_NAME_BYTES_MAX, length == 0 ? "none" : "more");
 	memset(padded, 0, 64);
 	memcpy(padded, name, length);
 	return 0;
@@ -101,7 +101,8 @@ static int search_name(struct dmem_pool *pool, const char padded[64], struct sea
 
 	*search = (struct search){.found = NULL};
 	if (table == NULL)
-		return dm_fail(DMEM_E_CORRUPT, "%s: the superblock has no room for its roots: check the pool with 'dmemctl fsck'",
+		return dm_fail(DMEM_E_CORRUPT,
+		               "%s: the superblock has no room for its roots: check the pool with 'dmemctl fsck'",
 		               pool->window->devices[0]->name);
 	for (uint32_t i = 0; i < count; i++) {
 		struct dm_root_pm *entry = &table[(start + i) & (count - 1)];
@@ -166,8 +167,10 @@ static int set_locked(struct dmem_pool *pool, const char padded[64], uint64_t of
 	if (offset == 0)
 		return dm_fail(-ENOENT, "there is no root '%s' to remove", padded);
 	if (search.vacant == NULL)
-		return dm_fail(-ENOSPC, "%s has %u roots, which is the limit: remove some, or keep a directory of your own behind one root",
-		               pool->window->devices[0]->name, pool->window->superblock.roots_max);
+		return dm_fail(
+			-ENOSPC,
+			"%s has %u roots, which is the limit: remove some, or keep a directory of your own behind one root",
+			pool->window->devices[0]->name, pool->window->superblock.roots_max);
 	return fill_entry(pool, search.vacant, padded, offset);
 }
 
@@ -182,7 +185,9 @@ int dmem_root_set(struct dmem_pool *pool, const char *name, void *object)
 	if (rc == 0 && object != NULL) {
 		offset = dm_window_offset(pool->window, object);
 		if (!dm_window_contains(pool->window, object) || offset < pool->window->superblock.static_bytes)
-			rc = dm_fail(DMEM_E_FOREIGN, "root '%s': %p is not user memory of this pool: other members could not follow it", padded, object);
+			rc = dm_fail(DMEM_E_FOREIGN,
+			             "root '%s': %p is not user memory of this pool: other members could not follow it", padded,
+			             object);
 	}
 	if (rc)
 		return rc;

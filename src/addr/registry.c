@@ -63,8 +63,10 @@ static void read_boot_id(char text[40])
 
 static int unusable(const struct registry *registry, const char *doing)
 {
-	return dm_fail(DMEM_E_REGISTRY, "the registry of windows %s can't be %s (%s): put it right, or name another with "
-	               "DMEM_REGISTRY", registry->path, doing, strerror(errno));
+	return dm_fail(DMEM_E_REGISTRY,
+	               "the registry of windows %s can't be %s (%s): put it right, or name another with "
+	               "DMEM_REGISTRY",
+	               registry->path, doing, strerror(errno));
 }
 
 /* Open and lock; once more when the file was replaced while we waited. */
@@ -85,8 +87,8 @@ static int lock_file(struct registry *registry)
 				close(registry->fd);
 				return rc;
 			}
-		if (fstat(registry->fd, &locked) == 0 && stat(registry->path, &named) == 0 &&
-		    locked.st_ino == named.st_ino && locked.st_dev == named.st_dev)
+		if (fstat(registry->fd, &locked) == 0 && stat(registry->path, &named) == 0 && locked.st_ino == named.st_ino &&
+		    locked.st_dev == named.st_dev)
 			return 0;
 		close(registry->fd);
 	}
@@ -111,13 +113,16 @@ static int read_entries(struct registry *registry)
 		if (line[0] == '#' || line[0] == '\n')
 			continue;
 		if (registry->count == REGISTRY_LINES_MAX)
-			rc = dm_fail(DMEM_E_REGISTRY, "the registry of windows %s has more than %u lines: take out those of pools that are gone",
+			rc = dm_fail(DMEM_E_REGISTRY,
+			             "the registry of windows %s has more than %u lines: take out those of pools that are gone",
 			             registry->path, REGISTRY_LINES_MAX);
 		else if (parse_line(line, &registry->entries[registry->count]))
 			registry->count++;
 		else
-			rc = dm_fail(DMEM_E_REGISTRY, "the registry of windows %s has a line that can't be understood: '%.60s': put it right "
-			             "('base span uuid boot_id pid uri'), or take it out if its pool is gone", registry->path, line);
+			rc = dm_fail(DMEM_E_REGISTRY,
+			             "the registry of windows %s has a line that can't be understood: '%.60s': put it right "
+			             "('base span uuid boot_id pid uri'), or take it out if its pool is gone",
+			             registry->path, line);
 	}
 	fclose(file);
 	return rc;
@@ -134,7 +139,8 @@ static int registry_open(struct registry *registry)
 	else
 		rc = snprintf(registry->path, sizeof(registry->path) - 8, "/dev/shm/dmem-registry-%u", (unsigned)geteuid());
 	if (rc >= (int)sizeof(registry->path) - 8)
-		return dm_fail(DMEM_E_REGISTRY, "DMEM_REGISTRY is longer than %u bytes: use a shorter path", DM_URI_PATH_BYTES - 8);
+		return dm_fail(DMEM_E_REGISTRY, "DMEM_REGISTRY is longer than %u bytes: use a shorter path",
+		               DM_URI_PATH_BYTES - 8);
 	registry->entries = calloc(REGISTRY_LINES_MAX, sizeof(struct entry));
 	if (registry->entries == NULL)
 		return dm_fail(-ENOMEM, "no memory to read the registry of windows %s", registry->path);
@@ -179,7 +185,8 @@ static int registry_replace(const struct registry *registry)
 	if (fd < 0)
 		return unusable(registry, "written");
 	if (fstat(registry->fd, &old) == 0 && fchmod(fd, old.st_mode & 0777) != 0)
-		dm_log(DMEM_LOG_WARNING, "the registry of windows %s loses its permissions: %s", registry->path, strerror(errno));
+		dm_log(DMEM_LOG_WARNING, "the registry of windows %s loses its permissions: %s", registry->path,
+		       strerror(errno));
 	file = fdopen(fd, "w");
 	if (file == NULL || write_lines(registry, file) != 0 || rename(fresh, registry->path) != 0) {
 		int rc = unusable(registry, "written");
@@ -199,7 +206,8 @@ static bool is_gone(const struct entry *entry, const char *boot_id)
 {
 	if (strcmp(entry->boot_id, boot_id) != 0 || strncmp(entry->uri, "file:", 5) != 0)
 		return false;
-	if (strlen(entry->uri) == REGISTRY_URI_BYTES - 1) /* device names are cut at that length: nobody knows which file it was */
+	if (strlen(entry->uri) ==
+	    REGISTRY_URI_BYTES - 1) /* device names are cut at that length: nobody knows which file it was */
 		return false;
 	if (access(entry->uri + 5, F_OK) == 0 || errno != ENOENT)
 		return false;
@@ -235,9 +243,10 @@ static int choose_base(const struct registry *registry, uint64_t wanted, uint64_
 	if (wanted != 0) {
 		taken = find_overlap(registry, wanted, span);
 		if (taken != NULL)
-			return dm_fail(DMEM_E_WINDOW, "the window 0x%" PRIx64 "-0x%" PRIx64 " overlaps that of %s (0x%" PRIx64 "-0x%" PRIx64
-			               "): choose another base, or none", wanted, wanted + span, taken->uri, taken->base,
-			               taken->base + taken->span_bytes);
+			return dm_fail(DMEM_E_WINDOW,
+			               "the window 0x%" PRIx64 "-0x%" PRIx64 " overlaps that of %s (0x%" PRIx64 "-0x%" PRIx64
+			               "): choose another base, or none",
+			               wanted, wanted + span, taken->uri, taken->base, taken->base + taken->span_bytes);
 		*base = wanted;
 		return 0;
 	}
@@ -247,9 +256,10 @@ static int choose_base(const struct registry *registry, uint64_t wanted, uint64_
 			return 0;
 		}
 	}
-	return dm_fail(DMEM_E_WINDOW, "no %" PRIu64 " GiB of addresses are free between 0x%" PRIx64 " and 0x%" PRIx64 " (%zu windows in "
-	               "%s): destroy pools that are not needed, or create this one with a smaller span", span / DM_GIB, DM_WINDOW_FIRST,
-	               DM_WINDOW_END, registry->count, registry->path);
+	return dm_fail(DMEM_E_WINDOW,
+	               "no %" PRIu64 " GiB of addresses are free between 0x%" PRIx64 " and 0x%" PRIx64 " (%zu windows in "
+	               "%s): destroy pools that are not needed, or create this one with a smaller span",
+	               span / DM_GIB, DM_WINDOW_FIRST, DM_WINDOW_END, registry->count, registry->path);
 }
 
 int dm_registry_claim(uint64_t wanted, uint64_t span_bytes, const uint8_t uuid[16], const char *uri, uint64_t *base)
@@ -266,10 +276,12 @@ int dm_registry_claim(uint64_t wanted, uint64_t span_bytes, const uint8_t uuid[1
 	drop_gone(&registry, boot_id);
 	rc = choose_base(&registry, wanted, span_bytes, &chosen);
 	if (rc == 0 && registry.count == REGISTRY_LINES_MAX)
-		rc = dm_fail(DMEM_E_REGISTRY, "the registry of windows %s is full: take out the lines of pools that are gone", registry.path);
+		rc = dm_fail(DMEM_E_REGISTRY, "the registry of windows %s is full: take out the lines of pools that are gone",
+		             registry.path);
 	if (rc == 0 && (strlen(uri) >= REGISTRY_URI_BYTES || strpbrk(uri, " \t\n") != NULL))
-		rc = dm_fail(DMEM_E_URI, "%s: the registry of windows takes names of at most %u bytes without blanks: use another name", uri,
-		             REGISTRY_URI_BYTES - 1);
+		rc = dm_fail(DMEM_E_URI,
+		             "%s: the registry of windows takes names of at most %u bytes without blanks: use another name",
+		             uri, REGISTRY_URI_BYTES - 1);
 	if (rc == 0) {
 		entry = &registry.entries[registry.count++];
 		*entry = (struct entry){.base = chosen, .span_bytes = span_bytes, .pid = getpid()};

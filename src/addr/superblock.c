@@ -19,13 +19,15 @@
 #include "base/error.h"
 #include "base/fault.h"
 
-#define DM_HEADER_BYTES ((uint64_t)DM_SUPERBLOCK_COPIES * DM_SUPERBLOCK_BYTES)
+#define DM_HEADER_BYTES  ((uint64_t)DM_SUPERBLOCK_COPIES * DM_SUPERBLOCK_BYTES)
 #define DM_ADDRESS_LIMIT (UINT64_C(1) << 47) /* user addresses of x86-64 and arm64 with 48 bits */
 
 static int bad(const char *name, const char *what, uint64_t value)
 {
-	return dm_fail(DMEM_E_CORRUPT, "%s: the superblock's %s is %" PRIu64 " (0x%" PRIx64 "), which can't be: "
-	               "look at it with 'dmemctl fsck', restore the pool from where it came", name, what, value, value);
+	return dm_fail(DMEM_E_CORRUPT,
+	               "%s: the superblock's %s is %" PRIu64 " (0x%" PRIx64 "), which can't be: "
+	               "look at it with 'dmemctl fsck', restore the pool from where it came",
+	               name, what, value, value);
 }
 
 static int check_versions(const struct dm_superblock_pm *sb, const char *name)
@@ -33,15 +35,20 @@ static int check_versions(const struct dm_superblock_pm *sb, const char *name)
 	uint64_t unknown = sb->incompat & ~DM_INCOMPAT_KNOWN;
 
 	if (sb->layout_version != DM_LAYOUT_VERSION)
-		return dm_fail(DMEM_E_VERSION, "%s: the pool has layout version %u, this libdmem %s understands version %u: "
-		               "use the libdmem that made it, or a newer one", name, sb->layout_version, dmem_version(),
-		               DM_LAYOUT_VERSION);
+		return dm_fail(DMEM_E_VERSION,
+		               "%s: the pool has layout version %u, this libdmem %s understands version %u: "
+		               "use the libdmem that made it, or a newer one",
+		               name, sb->layout_version, dmem_version(), DM_LAYOUT_VERSION);
 	if (unknown != 0)
-		return dm_fail(DMEM_E_VERSION, "%s: the pool uses features 0x%" PRIx64 " that this libdmem %s does not know: "
-		               "use a newer libdmem", name, unknown, dmem_version());
+		return dm_fail(DMEM_E_VERSION,
+		               "%s: the pool uses features 0x%" PRIx64 " that this libdmem %s does not know: "
+		               "use a newer libdmem",
+		               name, unknown, dmem_version());
 	if ((sb->ro_compat & ~DM_RO_COMPAT_KNOWN) != 0)
-		return dm_fail(DMEM_E_VERSION, "%s: the pool uses features 0x%" PRIx64 " that allow this libdmem %s to read only: "
-		               "use a newer libdmem", name, sb->ro_compat & ~DM_RO_COMPAT_KNOWN, dmem_version());
+		return dm_fail(DMEM_E_VERSION,
+		               "%s: the pool uses features 0x%" PRIx64 " that allow this libdmem %s to read only: "
+		               "use a newer libdmem",
+		               name, sb->ro_compat & ~DM_RO_COMPAT_KNOWN, dmem_version());
 	return 0;
 }
 
@@ -129,7 +136,8 @@ static int check_segment(const struct dm_superblock_pm *sb, uint32_t index, uint
 	if (!dm_range_inside(skip, segment->data_extents, segment->extents) || segment->data_extents == 0)
 		return bad(name, "segment's data extents", segment->data_extents);
 	if (segment->metadata_off < (segment->window_first << DM_EXTENT_SHIFT) ||
-	    segment->metadata_off >= (segment->data_first << DM_EXTENT_SHIFT) || !dm_is_aligned(segment->metadata_off, 4096))
+	    segment->metadata_off >= (segment->data_first << DM_EXTENT_SHIFT) ||
+	    !dm_is_aligned(segment->metadata_off, 4096))
 		return bad(name, "segment's metadata offset", segment->metadata_off);
 	*window_next = segment->window_first + segment->extents;
 	return 0;
@@ -174,7 +182,8 @@ int dm_superblock_check(const struct dm_superblock_pm *sb, const char *name)
 		rc = check_segment(sb, i, &window_next, name);
 	for (uint32_t i = 1; rc == 0 && i < sb->segment_count; i++)
 		rc = check_overlap(sb, i, name);
-	if (rc == 0 && (sb->segments[0].window_first != 0 || sb->segments[0].device != 0 || sb->segments[0].device_first != 0))
+	if (rc == 0 &&
+	    (sb->segments[0].window_first != 0 || sb->segments[0].device != 0 || sb->segments[0].device_first != 0))
 		rc = bad(name, "first segment's start", sb->segments[0].window_first);
 	return rc ? rc : check_tables(sb, name);
 }
@@ -201,10 +210,12 @@ static int choose_copy(struct dm_superblock_pm *copies, const struct dm_superblo
 	if (state->whole[0] || state->whole[1])
 		return state->whole[1] ? 1 : 0;
 	if (!magic)
-		return dm_fail(DMEM_E_NOT_POOL, "%s holds no dmem pool: create one with 'dmemctl create' under a name that is free",
-		               name);
-	return dm_fail(DMEM_E_CORRUPT, "%s: both superblocks are damaged (wrong checksums), so the pool can't be attached: "
-	               "restore it from where it came", name);
+		return dm_fail(DMEM_E_NOT_POOL,
+		               "%s holds no dmem pool: create one with 'dmemctl create' under a name that is free", name);
+	return dm_fail(DMEM_E_CORRUPT,
+	               "%s: both superblocks are damaged (wrong checksums), so the pool can't be attached: "
+	               "restore it from where it came",
+	               name);
 }
 
 int dm_superblock_read(struct dm_device *device, struct dm_superblock_pm *superblock, struct dm_superblock_state *state)
@@ -214,8 +225,10 @@ int dm_superblock_read(struct dm_device *device, struct dm_superblock_pm *superb
 	int rc;
 
 	if (device->size_bytes < DM_HEADER_BYTES)
-		return dm_fail(DMEM_E_NOT_POOL, "%s is %" PRIu64 " bytes long, too short to hold a dmem pool: create one with "
-		               "'dmemctl create' under a name that is free", device->name, device->size_bytes);
+		return dm_fail(DMEM_E_NOT_POOL,
+		               "%s is %" PRIu64 " bytes long, too short to hold a dmem pool: create one with "
+		               "'dmemctl create' under a name that is free",
+		               device->name, device->size_bytes);
 	copies = calloc(DM_SUPERBLOCK_COPIES, sizeof(*copies));
 	if (copies == NULL)
 		return dm_fail(-ENOMEM, "no memory to read the superblocks of %s", device->name);

@@ -19,7 +19,8 @@ struct dm_superblock_state {
  * (the magic is there, no copy is whole, or a whole one says what can't be), DMEM_E_VERSION (newer layout, or an unknown
  * incompatible feature), -EIO.  `state` may be NULL.
  */
-int dm_superblock_read(struct dm_device *device, struct dm_superblock_pm *superblock, struct dm_superblock_state *state);
+int dm_superblock_read(struct dm_device *device, struct dm_superblock_pm *superblock,
+                       struct dm_superblock_state *state);
 
 /* Write both copies to one device: fills in device_index, copy_index and crc.  The caller holds the administration lock,
  * or is the only one that knows the pool. */

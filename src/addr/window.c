@@ -40,8 +40,8 @@ static void name_obstacle(uint64_t base, uint64_t bytes, char *name, size_t name
 		if (start >= base + bytes || end <= base)
 			continue;
 		line[strcspn(line, "\n")] = 0;
-		snprintf(name, name_bytes, "%s at 0x%" PRIx64 "-0x%" PRIx64, path > 0 && line[path] ? line + path : "an anonymous mapping",
-		         start, end);
+		snprintf(name, name_bytes, "%s at 0x%" PRIx64 "-0x%" PRIx64,
+		         path > 0 && line[path] ? line + path : "an anonymous mapping", start, end);
 		break;
 	}
 	if (maps != NULL)
@@ -62,13 +62,15 @@ static int reserve_span(struct dm_window *window, const char *pool)
 		errno = EEXIST;
 	}
 	if (errno != EEXIST)
-		return dm_fail(-errno, "%s: %" PRIu64 " GiB of addresses at 0x%" PRIx64 " can't be reserved (%s): "
-		               "raise the limit on address space (ulimit -v), or create the pool with a smaller span", pool,
-		               window->span_bytes / DM_GIB, window->base, strerror(errno));
+		return dm_fail(-errno,
+		               "%s: %" PRIu64 " GiB of addresses at 0x%" PRIx64 " can't be reserved (%s): "
+		               "raise the limit on address space (ulimit -v), or create the pool with a smaller span",
+		               pool, window->span_bytes / DM_GIB, window->base, strerror(errno));
 	name_obstacle(window->base, window->span_bytes, obstacle, sizeof(obstacle));
-	return dm_fail(DMEM_E_WINDOW, "%s: the pool's window 0x%" PRIx64 "-0x%" PRIx64 " is taken by %s: attach before that is "
-	               "mapped, or create the pool with another ?base=", pool, window->base,
-	               window->base + window->span_bytes, obstacle);
+	return dm_fail(DMEM_E_WINDOW,
+	               "%s: the pool's window 0x%" PRIx64 "-0x%" PRIx64 " is taken by %s: attach before that is "
+	               "mapped, or create the pool with another ?base=",
+	               pool, window->base, window->base + window->span_bytes, obstacle);
 }
 
 /* Runs in signal context.  A fault on the library's own structures must not kill the caller of a library function: it
@@ -108,10 +110,11 @@ static int check_device_identity(struct dm_window *window, uint32_t index, struc
 	rc = dm_superblock_read(device, own, NULL);
 	if (rc == 0 && (memcmp(own->pool_uuid, pool->pool_uuid, 16) != 0 || own->device_index != index ||
 	                memcmp(own->devices[index].uuid, pool->devices[index].uuid, 16) != 0))
-		rc = dm_fail(DMEM_E_DEVICE, "%s is not device %" PRIu32 " of this pool: name the right one with ?device=URI", device->name,
-		             index);
+		rc = dm_fail(DMEM_E_DEVICE, "%s is not device %" PRIu32 " of this pool: name the right one with ?device=URI",
+		             device->name, index);
 	if (rc == 0 && device->size_bytes < pool->devices[index].size_bytes)
-		rc = dm_fail(DMEM_E_LOST, "%s is %" PRIu64 " bytes long, the pool uses %" PRIu64 " of it: it was truncated, restore it",
+		rc = dm_fail(DMEM_E_LOST,
+		             "%s is %" PRIu64 " bytes long, the pool uses %" PRIu64 " of it: it was truncated, restore it",
 		             device->name, device->size_bytes, pool->devices[index].size_bytes);
 	free(own);
 	return rc;
@@ -150,8 +153,9 @@ static int open_device(struct dm_window *window, uint32_t index, const char *con
 	if (rc && device != NULL)
 		device->transport->region.close(device);
 	if (rc == -ENOENT || rc == DMEM_E_URI || rc == DMEM_E_NOT_POOL)
-		return dm_fail(DMEM_E_DEVICE, "device %" PRIu32 " of %s was last seen as '%s' and is not there: name it with ?device=URI", index,
-		               window->devices[0]->name, window->superblock.devices[index].hint);
+		return dm_fail(DMEM_E_DEVICE,
+		               "device %" PRIu32 " of %s was last seen as '%s' and is not there: name it with ?device=URI",
+		               index, window->devices[0]->name, window->superblock.devices[index].hint);
 	if (rc)
 		return rc;
 	window->devices[index] = device;
@@ -164,8 +168,9 @@ static int map_segment(struct dm_window *window, uint32_t index)
 	const struct dm_segment_pm *from = &window->superblock.segments[index];
 	struct dm_segment *segment = &window->segments[index];
 	struct dm_device *device = window->devices[from->device];
-	int rc = device->transport->region.map(device, from->device_first << DM_EXTENT_SHIFT, from->extents << DM_EXTENT_SHIFT,
-	                                       dm_window_at(window, from->window_first << DM_EXTENT_SHIFT));
+	int rc =
+		device->transport->region.map(device, from->device_first << DM_EXTENT_SHIFT, from->extents << DM_EXTENT_SHIFT,
+	                                  dm_window_at(window, from->window_first << DM_EXTENT_SHIFT));
 
 	if (rc)
 		return rc;
@@ -205,7 +210,8 @@ static int check_require(const struct dm_uri *uri, const char *require)
 	if (require == NULL || require[0] == 0)
 		require = uri->require;
 	if (require[0] != 0 && strcmp(require, uri->scheme) != 0)
-		return dm_fail(DMEM_E_OPTION, "%s:%s: the transport is %s, but %s is required: name the pool by a URI of that kind",
+		return dm_fail(DMEM_E_OPTION,
+		               "%s:%s: the transport is %s, but %s is required: name the pool by a URI of that kind",
 		               uri->scheme, uri->path, uri->scheme, require);
 	return 0;
 }
@@ -226,13 +232,13 @@ static int open_first_device(struct dm_window *window, const struct dm_uri *uri)
 		               window->devices[0]->name, window->superblock.device_index);
 	window->repair_wanted = !state.equal;
 	if (window->devices[0]->size_bytes < window->superblock.devices[0].size_bytes)
-		return dm_fail(DMEM_E_LOST, "%s is %" PRIu64 " bytes long, the pool uses %" PRIu64 " of it: it was truncated, restore it",
-		               window->devices[0]->name, window->devices[0]->size_bytes,
-		               window->superblock.devices[0].size_bytes);
+		return dm_fail(
+			DMEM_E_LOST, "%s is %" PRIu64 " bytes long, the pool uses %" PRIu64 " of it: it was truncated, restore it",
+			window->devices[0]->name, window->devices[0]->size_bytes, window->superblock.devices[0].size_bytes);
 	window->base = window->superblock.base;
 	window->span_bytes = window->superblock.span_bytes;
-	window->coherent = window->superblock.coherence == DMEM_COHERENCE_COHERENT &&
-	                   window->superblock.atomics == DMEM_ATOMICS_CPU;
+	window->coherent =
+		window->superblock.coherence == DMEM_COHERENCE_COHERENT && window->superblock.atomics == DMEM_ATOMICS_CPU;
 	return 0;
 }
 
@@ -303,8 +309,10 @@ int dm_window_reload(struct dm_window *window, uint64_t *sequence)
 		rc = dm_superblock_read(window->devices[0], newer, NULL);
 	if (rc == 0 && (memcmp(newer->pool_uuid, window->superblock.pool_uuid, 16) != 0 || newer->base != window->base ||
 	                newer->span_bytes != window->span_bytes))
-		rc = dm_fail(DMEM_E_CORRUPT, "%s: another pool's superblock lies where this pool's was: detach and look at it with "
-		             "'dmemctl info'", window->devices[0]->name);
+		rc = dm_fail(DMEM_E_CORRUPT,
+		             "%s: another pool's superblock lies where this pool's was: detach and look at it with "
+		             "'dmemctl info'",
+		             window->devices[0]->name);
 	if (rc == 0 && newer->sequence > window->superblock.sequence) {
 		window->superblock = *newer;
 		rc = follow_superblock(window, NULL);
@@ -365,7 +373,8 @@ int dm_window_translate(struct dm_window *window, uint64_t offset, uint32_t *dev
 
 /* Call `each` for every piece of a range that lies in one device. */
 static int for_each_piece(struct dm_window *window, uint64_t offset, uint64_t bytes,
-                          int (*each)(struct dm_device *, uint64_t device_offset, uint64_t offset, uint64_t bytes, void *),
+                          int (*each)(struct dm_device *, uint64_t device_offset, uint64_t offset, uint64_t bytes,
+                                      void *),
                           void *context)
 {
 	while (bytes > 0) {
@@ -386,14 +395,16 @@ static int for_each_piece(struct dm_window *window, uint64_t offset, uint64_t by
 	return 0;
 }
 
-static int reserve_piece(struct dm_device *device, uint64_t device_offset, uint64_t offset, uint64_t bytes, void *context)
+static int reserve_piece(struct dm_device *device, uint64_t device_offset, uint64_t offset, uint64_t bytes,
+                         void *context)
 {
 	(void)offset;
 	(void)context;
 	return (device->caps & DM_CAP_RESERVES) ? device->transport->region.reserve(device, device_offset, bytes) : 0;
 }
 
-static int release_piece(struct dm_device *device, uint64_t device_offset, uint64_t offset, uint64_t bytes, void *context)
+static int release_piece(struct dm_device *device, uint64_t device_offset, uint64_t offset, uint64_t bytes,
+                         void *context)
 {
 	(void)offset;
 	(void)context;

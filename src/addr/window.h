@@ -31,10 +31,10 @@
 #endif
 #ifdef DM_WINDOW_TSAN
 #define DM_WINDOW_FIRST UINT64_C(0x7e8000000000)
-#define DM_WINDOW_END UINT64_C(0x7f0000000000)
+#define DM_WINDOW_END   UINT64_C(0x7f0000000000)
 #else
 #define DM_WINDOW_FIRST UINT64_C(0x200000000000)
-#define DM_WINDOW_END UINT64_C(0x540000000000)
+#define DM_WINDOW_END   UINT64_C(0x540000000000)
 #endif
 #define DM_SPAN_BYTES_MAX (UINT64_C(52) << 40) /* 32 TiB to 84 TiB: what can be reserved below the executables */
 
@@ -53,19 +53,20 @@ struct dm_segment {
 struct dm_window {
 	uint64_t base;
 	uint64_t span_bytes;
-	bool coherent;                    /* fences are enough, and atomics are the processor's */
-	_Atomic bool lost;                /* memory of a device is gone: calls return DMEM_E_LOST */
-	_Atomic uint32_t segment_count;   /* grows; entries below it are constant but for their state */
+	bool coherent;                  /* fences are enough, and atomics are the processor's */
+	_Atomic bool lost;              /* memory of a device is gone: calls return DMEM_E_LOST */
+	_Atomic uint32_t segment_count; /* grows; entries below it are constant but for their state */
 	struct dm_segment segments[DM_SEGMENTS_MAX];
 	struct dm_device *devices[DM_DEVICES_MAX];
-	uint32_t device_count;            /* under `lock` */
-	pthread_mutex_t lock;             /* of reload: superblock, devices and segments */
+	uint32_t device_count;              /* under `lock` */
+	pthread_mutex_t lock;               /* of reload: superblock, devices and segments */
 	struct dm_superblock_pm superblock; /* the newest that was read; under `lock`, constant fields without */
-	bool repair_wanted;               /* a superblock copy was damaged or older when it was read */
+	bool repair_wanted;                 /* a superblock copy was damaged or older when it was read */
 };
 
 /* Reserve a pool's window, map its segments.  `require`, `devices`: as in dmem_attach_options. */
-int dm_window_open(const struct dm_uri *uri, const char *require, const char *const *devices, struct dm_window **window);
+int dm_window_open(const struct dm_uri *uri, const char *require, const char *const *devices,
+                   struct dm_window **window);
 
 /* Unmap everything and close the devices. */
 void dm_window_close(struct dm_window *window);

@@ -7,10 +7,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DM_KIB (UINT64_C(1) << 10)
-#define DM_MIB (UINT64_C(1) << 20)
-#define DM_GIB (UINT64_C(1) << 30)
-#define DM_TIB (UINT64_C(1) << 40)
+#define DM_KIB        (UINT64_C(1) << 10)
+#define DM_MIB        (UINT64_C(1) << 20)
+#define DM_GIB        (UINT64_C(1) << 30)
+#define DM_TIB        (UINT64_C(1) << 40)
 #define DM_LINE_BYTES 64u
 
 #define DM_ARRAY_LENGTH(a) (sizeof(a) / sizeof((a)[0]))

@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 #define DM_NS_PER_MS UINT64_C(1000000)
-#define DM_NS_PER_S UINT64_C(1000000000)
+#define DM_NS_PER_S  UINT64_C(1000000000)
 
 /* Nanoseconds since some moment; goes on while the machine is suspended (CLOCK_BOOTTIME). */
 uint64_t dm_clock_now_ns(void);

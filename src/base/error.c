@@ -18,7 +18,7 @@
 #include "base/forklock.h"
 
 #define MESSAGE_BYTES 1024
-#define ERRNO_LIMIT 4096 /* the kernel's MAX_ERRNO + 1 */
+#define ERRNO_LIMIT   4096 /* the kernel's MAX_ERRNO + 1 */
 
 /*
  * Log sinks: sink_current counts dmem_set_log() calls, sinks[sink_current % SINKS] is the one in force.  A writer fills

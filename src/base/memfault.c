@@ -33,10 +33,10 @@ enum range_state {
 
 struct range {
 	_Atomic unsigned state;
-	_Atomic unsigned calls;     /* signal handlers that are looking at the slot, or are in its handler */
-	_Atomic uint64_t order;     /* of registration; the highest wins */
+	_Atomic unsigned calls; /* signal handlers that are looking at the slot, or are in its handler */
+	_Atomic uint64_t order; /* of registration; the highest wins */
 	_Atomic uintptr_t first;
-	_Atomic uintptr_t last;     /* inclusive, so that a range may end where the address space does */
+	_Atomic uintptr_t last; /* inclusive, so that a range may end where the address space does */
 	_Atomic(dm_memfault_fn) handler;
 	_Atomic(void *) context;
 };
@@ -167,8 +167,8 @@ static void chain(int signal_number, siginfo_t *info, void *machine)
 {
 	struct previous *previous = previous_find(signal_number);
 	const struct sigaction *action = &previous->action;
-	bool is_handler = (action->sa_flags & SA_SIGINFO) != 0 ||
-	                  (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
+	bool is_handler =
+		(action->sa_flags & SA_SIGINFO) != 0 || (action->sa_handler != SIG_DFL && action->sa_handler != SIG_IGN);
 
 	if (is_handler) {
 		if ((action->sa_flags & SA_RESETHAND) == 0 || !atomic_exchange(&previous->spent, true))

@@ -27,7 +27,7 @@
 #include "base/forklock.h"
 
 #define THREADS_MAX 256u
-#define WAIT_NS (20 * DM_NS_PER_MS)
+#define WAIT_NS     (20 * DM_NS_PER_MS)
 
 struct entry {
 	uint64_t ino;
@@ -41,11 +41,12 @@ static struct {
 	struct dm_forklock lock;
 	_Atomic uint32_t round;
 	_Atomic uint32_t arrived;
-	_Atomic uint32_t inside;     /* threads in the handler's wait, also those that were released and have not woken up yet */
-	pid_t pid;                   /* whose threads those are */
+	_Atomic uint32_t
+		inside; /* threads in the handler's wait, also those that were released and have not woken up yet */
+	pid_t pid;  /* whose threads those are */
 	_Atomic bool handler_set;
-	unsigned count;              /* of `threads` */
-	pid_t threads[THREADS_MAX];  /* that got the signal of this round */
+	unsigned count;             /* of `threads` */
+	pid_t threads[THREADS_MAX]; /* that got the signal of this round */
 } stop;
 
 static void futex_wait(_Atomic uint32_t *word, uint32_t seen, const struct timespec *limit)
@@ -64,7 +65,8 @@ static void on_stop(int number, siginfo_t *info, void *context)
 	uint32_t round = (uint32_t)(uintptr_t)info->si_value.sival_ptr;
 
 	(void)number, (void)context;
-	if (info->si_code == SI_QUEUE && info->si_pid == getpid() && (round & 1) != 0 && atomic_load(&stop.round) == round) {
+	if (info->si_code == SI_QUEUE && info->si_pid == getpid() && (round & 1) != 0 &&
+	    atomic_load(&stop.round) == round) {
 		atomic_fetch_add(&stop.inside, 1);
 		atomic_fetch_add(&stop.arrived, 1);
 		futex_wake_all(&stop.arrived);

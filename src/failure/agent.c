@@ -77,7 +77,8 @@ static void free_joiner(struct dm_members *members, const struct dm_member_view 
 	uint64_t freed = dm_member_word(DM_MEMBER_FREE, DM_NO_SLOT, view->incarnation);
 	uint64_t seen;
 
-	if (dm_word_cas(members->window, &members->table[view->slot].state.word, view->word, freed, &seen) == 0 && seen == view->word)
+	if (dm_word_cas(members->window, &members->table[view->slot].state.word, view->word, freed, &seen) == 0 &&
+	    seen == view->word)
 		dm_log(DMEM_LOG_INFO, "member slot %u was taken by a joiner that did not go on; it is free again", view->slot);
 }
 
@@ -127,7 +128,8 @@ static bool look_at_member(struct dm_members *members, const struct dm_member_vi
 	}
 	if ((view->state != DM_MEMBER_LIVE && view->state != DM_MEMBER_LEAVING) || !view->same_host)
 		return false;
-	if (members->watched_slot == view->slot && members->watched_incarnation == view->incarnation && dm_members_alive(view) != 0)
+	if (members->watched_slot == view->slot && members->watched_incarnation == view->incarnation &&
+	    dm_members_alive(view) != 0)
 		return true;
 	fd = dm_members_alive(view) == 0 ? -ESRCH : dm_host_open_process(view->identity.pid, view->identity.start_ticks);
 	if (fd == -ESRCH) {
@@ -187,7 +189,8 @@ static void make_beat(struct dm_members *members)
 
 	__atomic_store_n(&beat->beats, beat->beats + 1, __ATOMIC_RELEASE);
 	follow_growth(members);
-	if (dm_window_publish(members->window, beat, sizeof(*beat)) != 0 || dm_members_set_used(members, members->slot, true) != 0)
+	if (dm_window_publish(members->window, beat, sizeof(*beat)) != 0 ||
+	    dm_members_set_used(members, members->slot, true) != 0)
 		dm_log(DMEM_LOG_ERROR, "the heartbeat could not be written: %s", dmem_last_error());
 	if (!atomic_load_explicit(&members->window->lost, memory_order_relaxed))
 		(void)dm_window_probe(members->window);
@@ -197,14 +200,16 @@ static void drain_pipe(struct dm_members *members)
 {
 	char bytes[64];
 
-	if (is_our_pipe(members, members->agent_wake[0]) && read(members->agent_wake[0], bytes, sizeof(bytes)) < 0 && errno != EAGAIN)
+	if (is_our_pipe(members, members->agent_wake[0]) && read(members->agent_wake[0], bytes, sizeof(bytes)) < 0 &&
+	    errno != EAGAIN)
 		dm_log(DMEM_LOG_WARNING, "the agent's pipe failed: %s", strerror(errno));
 }
 
 static void sleep_until(struct dm_members *members, uint64_t wake_ns)
 {
-	struct pollfd polled[2] = {{.fd = is_our_pipe(members, members->agent_wake[0]) ? members->agent_wake[0] : -1, .events = POLLIN},
-	                           {.fd = members->watched_pidfd, .events = POLLIN}};
+	struct pollfd polled[2] = {
+		{.fd = is_our_pipe(members, members->agent_wake[0]) ? members->agent_wake[0] : -1, .events = POLLIN},
+		{.fd = members->watched_pidfd, .events = POLLIN}};
 	uint64_t now_ns = dm_clock_now_ns();
 	struct timespec left = {0};
 
@@ -267,7 +272,8 @@ int dm_members_start_agent(struct dm_members *members)
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	pthread_attr_destroy(&attributes);
 	if (rc)
-		return dm_fail(-rc, "the agent thread can't be started (%s): raise the limit on processes (ulimit -u)", strerror(rc));
+		return dm_fail(-rc, "the agent thread can't be started (%s): raise the limit on processes (ulimit -u)",
+		               strerror(rc));
 	members->agent_runs = true;
 	return 0;
 }

@@ -90,8 +90,8 @@ uint64_t dm_host_start_ticks(pid_t pid)
 	if (file == NULL)
 		return 0;
 	at = fgets(line, sizeof(line), file) != NULL ? strrchr(line, ')') : NULL; /* the name may hold anything */
-	if (at != NULL && sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu",
-	                         &ticks) != 1)
+	if (at != NULL &&
+	    sscanf(at, ") %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %*d %*d %llu", &ticks) != 1)
 		ticks = 0;
 	fclose(file);
 	return ticks;

@@ -8,7 +8,7 @@
 #include <sys/types.h>
 
 struct dm_host {
-	uint8_t id[16];         /* boot id; with DMEM_HOST_ID set: a hash of it, so that one machine can play several hosts */
+	uint8_t id[16]; /* boot id; with DMEM_HOST_ID set: a hash of it, so that one machine can play several hosts */
 	uint64_t pid_namespace; /* 0 when /proc can't tell */
 	char name[48];
 };

@@ -18,9 +18,9 @@
 #include "base/fault.h"
 #include "failure/members.h"
 
-#define OUTSIDER 0xffffu
+#define OUTSIDER        0xffffu
 #define LOCK_TIMEOUT_NS (5 * DM_NS_PER_S)
-#define LOOK_PERIOD_NS (2 * DM_NS_PER_MS)
+#define LOOK_PERIOD_NS  (2 * DM_NS_PER_MS)
 
 static uint32_t host_tag(const struct dm_members *members)
 {
@@ -110,7 +110,8 @@ static int acquire_word(struct dm_members *members, uint64_t ours, bool *taken_o
 			look_at = dm_clock_now_ns() + LOOK_PERIOD_NS;
 		}
 		if (dm_clock_now_ns() >= deadline)
-			return dm_fail(-ETIMEDOUT, "%s: the administration lock is held by member %" PRIu64 " for more than %" PRIu64
+			return dm_fail(-ETIMEDOUT,
+			               "%s: the administration lock is held by member %" PRIu64 " for more than %" PRIu64
 			               " s: see what that process is doing ('dmemctl members'), or end it",
 			               members->window->devices[0]->name, (seen & 0xffff) - 1, LOCK_TIMEOUT_NS / DM_NS_PER_S);
 		dm_clock_sleep_ns(50000);

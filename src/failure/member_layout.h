@@ -50,22 +50,23 @@ struct dm_member_state_line_pm {
 
 /* Written by the joiner while JOINING, constant while LIVE. */
 struct dm_member_identity_pm {
-	uint8_t host[16];          /* of the host: boot id, or a hash of DMEM_HOST_ID */
-	uint64_t pid_namespace;    /* inode of its pid namespace; pids of other namespaces mean nothing here */
-	uint64_t start_ticks;      /* when the process started, in clock ticks since boot: tells pids apart that were reused */
+	uint8_t host[16];       /* of the host: boot id, or a hash of DMEM_HOST_ID */
+	uint64_t pid_namespace; /* inode of its pid namespace; pids of other namespaces mean nothing here */
+	uint64_t start_ticks;   /* when the process started, in clock ticks since boot: tells pids apart that were reused */
 	int32_t pid;
-	uint32_t incarnation;      /* must equal the state word's, else this line is a predecessor's */
-	char program[16];          /* comm, zero-padded; for people */
+	uint32_t incarnation; /* must equal the state word's, else this line is a predecessor's */
+	char program[16];     /* comm, zero-padded; for people */
 	uint32_t reserved;
-	uint32_t crc;              /* CRC32C of everything before it in this line */
+	uint32_t crc; /* CRC32C of everything before it in this line */
 };
 
 /* Written by the member's agent only. */
 struct dm_member_beat_pm {
-	uint64_t beats;            /* grows by one every beat */
-	uint64_t sequence_mapped;  /* newest superblock sequence whose segments this member has mapped */
+	uint64_t beats;             /* grows by one every beat */
+	uint64_t sequence_mapped;   /* newest superblock sequence whose segments this member has mapped */
 	uint64_t grace_period_seen; /* newest grace period this member has passed */
-	uint64_t agent_tid;        /* of the agent's thread; 0 before it starts.  It is gone, though the process is there, after exec() */
+	uint64_t
+		agent_tid; /* of the agent's thread; 0 before it starts.  It is gone, though the process is there, after exec() */
 	uint64_t reserved[4];
 };
 
@@ -81,7 +82,7 @@ struct dm_member_retire_pm {
 };
 
 struct dm_member_names_pm {
-	char host_name[48];        /* what the host calls itself; for people */
+	char host_name[48]; /* what the host calls itself; for people */
 	uint8_t reserved[16];
 };
 
@@ -108,12 +109,13 @@ static_assert(sizeof(struct dm_member_pm) == 512, "member slot");
 struct dm_admin_pm {
 	uint64_t lock;
 	uint64_t lock_reserved[7];
-	uint64_t sequence;         /* of the superblock in force; changes after both copies are written */
+	uint64_t sequence; /* of the superblock in force; changes after both copies are written */
 	uint64_t sequence_reserved[7];
-	uint64_t grace_period;     /* newest grace period that was asked for */
+	uint64_t grace_period; /* newest grace period that was asked for */
 	uint64_t grace_reserved[7];
 	uint8_t reserved[5 * 64];
-	uint64_t slots_used[DM_MEMBERS_MAX / 64]; /* a hint that saves walking the table: set before JOINING, cleared after FREE */
+	uint64_t slots_used[DM_MEMBERS_MAX /
+	                    64]; /* a hint that saves walking the table: set before JOINING, cleared after FREE */
 };
 static_assert(offsetof(struct dm_admin_pm, sequence) == 64, "administration lines");
 static_assert(offsetof(struct dm_admin_pm, slots_used) == 512, "administration lines");

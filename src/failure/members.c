@@ -30,7 +30,8 @@ int dm_members_create(struct dm_window *window, struct dm_members **result)
 
 	if (!dm_range_inside(sb->admin_off, sizeof(struct dm_admin_pm), sb->member_off) ||
 	    !dm_range_inside(sb->member_off, (uint64_t)sb->members_max * sizeof(struct dm_member_pm), sb->heap_off))
-		return dm_fail(DMEM_E_CORRUPT, "%s: the superblock has no room for %u member slots: look at it with 'dmemctl fsck'",
+		return dm_fail(DMEM_E_CORRUPT,
+		               "%s: the superblock has no room for %u member slots: look at it with 'dmemctl fsck'",
 		               window->devices[0]->name, sb->members_max);
 	members = calloc(1, sizeof(*members));
 	if (members == NULL)
@@ -186,7 +187,8 @@ int dm_members_view(struct dm_members *members, uint32_t slot, struct dm_member_
 	if (rc == 0 && dm_member_word_state(word) == DM_MEMBER_FREE)
 		return -ENOENT;
 	if (rc == 0 && dm_member_word_state(word) > DM_MEMBER_LEAVING)
-		return dm_fail(DMEM_E_CORRUPT, "%s: member slot %u has state %u, which can't be: look at the pool with 'dmemctl fsck'",
+		return dm_fail(DMEM_E_CORRUPT,
+		               "%s: member slot %u has state %u, which can't be: look at the pool with 'dmemctl fsck'",
 		               members->window->devices[0]->name, slot, (unsigned)dm_member_word_state(word));
 	if (rc == 0)
 		rc = refresh_slot(members, slot);
@@ -202,8 +204,8 @@ int dm_members_view(struct dm_members *members, uint32_t slot, struct dm_member_
 	copy_beat(&view->beat, &entry->beat);
 	view->names = entry->names;
 	view->names.host_name[sizeof(view->names.host_name) - 1] = 0;
-	view->identified = identity_is_whole(&view->identity) && view->identity.incarnation == view->incarnation &&
-	                   view->identity.pid > 0;
+	view->identified =
+		identity_is_whole(&view->identity) && view->identity.incarnation == view->incarnation && view->identity.pid > 0;
 	view->same_host = view->identified && memcmp(view->identity.host, members->host.id, 16) == 0 &&
 	                  view->identity.pid_namespace == members->host.pid_namespace;
 	return 0;
@@ -333,8 +335,10 @@ int dm_members_join(struct dm_members *members)
 		if (rc == -EAGAIN && round > 0) {
 			rc = dm_members_recover_gone(members, &recovered);
 			if (rc == 0 && recovered == 0)
-				return dm_fail(DMEM_E_MEMBERS, "%s has %u member slots, and all are in use: detach some members, or create the "
-				               "pool with a larger ?members=", members->window->devices[0]->name, members->slots_max);
+				return dm_fail(DMEM_E_MEMBERS,
+				               "%s has %u member slots, and all are in use: detach some members, or create the "
+				               "pool with a larger ?members=",
+				               members->window->devices[0]->name, members->slots_max);
 			rc = -EAGAIN;
 		} else if (rc == 0) {
 			rc = write_identity(members);
@@ -348,7 +352,8 @@ int dm_members_join(struct dm_members *members)
 	if (rc == 0)
 		rc = catch_up(members);
 	return rc == -EAGAIN ? dm_fail(DMEM_E_MEMBERS, "%s: no member slot could be had in 100 tries: try again",
-	                               members->window->devices[0]->name) : rc;
+	                               members->window->devices[0]->name)
+	                     : rc;
 }
 
 /* 0 when the slot went from one state of ours to another. */

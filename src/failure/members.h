@@ -16,10 +16,10 @@
 #include "failure/host.h"
 #include "failure/member_layout.h"
 
-#define DM_REPAIRS_MAX 8u
+#define DM_REPAIRS_MAX    8u
 #define DM_BEAT_TASKS_MAX 8u
-#define DM_STUCK_JOINERS 64u
-#define DM_NO_SLOT UINT32_MAX
+#define DM_STUCK_JOINERS  64u
+#define DM_NO_SLOT        UINT32_MAX
 
 /* Order of repairs: lower first. */
 enum dm_repair_order {
@@ -38,11 +38,11 @@ typedef void (*dm_beat_fn)(void *context);
 
 struct dm_members {
 	struct dm_window *window;
-	struct dm_admin_pm *admin;   /* in the pool */
-	struct dm_member_pm *table;  /* in the pool */
+	struct dm_admin_pm *admin;  /* in the pool */
+	struct dm_member_pm *table; /* in the pool */
 	uint32_t slots_max;
 	struct dm_host host;
-	uint32_t slot;               /* ours; DM_NO_SLOT when we have not joined */
+	uint32_t slot; /* ours; DM_NO_SLOT when we have not joined */
 	uint32_t incarnation;
 	uint32_t beat_ms;
 	uint32_t lease_ms;
@@ -51,7 +51,7 @@ struct dm_members {
 		int order;
 		dm_repair_fn repair;
 		void *context;
-	} repairs[DM_REPAIRS_MAX];   /* ascending order; set up before the agent starts */
+	} repairs[DM_REPAIRS_MAX]; /* ascending order; set up before the agent starts */
 	unsigned repair_count;
 	struct {
 		dm_beat_fn task;
@@ -59,23 +59,23 @@ struct dm_members {
 	} beat_tasks[DM_BEAT_TASKS_MAX];
 	unsigned beat_task_count;
 
-	pthread_mutex_t admin_mutex; /* threads of this process take turns before they try the pool's lock */
+	pthread_mutex_t admin_mutex;   /* threads of this process take turns before they try the pool's lock */
 	pthread_mutex_t recover_mutex; /* one recovery at a time in this process */
 
 	pthread_t agent;
 	bool agent_runs;
 	_Atomic bool agent_stop;
-	int agent_wake[2];           /* a pipe; which one it is tells its inode */
+	int agent_wake[2]; /* a pipe; which one it is tells its inode */
 	uint64_t agent_wake_inode;
-	uint32_t watched_slot;       /* the member after us in the ring of this host, with its pidfd; agent only */
+	uint32_t watched_slot; /* the member after us in the ring of this host, with its pidfd; agent only */
 	uint32_t watched_incarnation;
 	int watched_pidfd;
 	int32_t watched_pid;
 	struct dm_stuck_joiner {
-		uint64_t word;           /* of a JOINING slot that is watched; 0: none is */
+		uint64_t word; /* of a JOINING slot that is watched; 0: none is */
 		uint32_t slot;
-		uint64_t since_beat;     /* of ours: from then on it has not changed */
-	} stuck[DM_STUCK_JOINERS];   /* by slot modulo their number; agent only */
+		uint64_t since_beat;   /* of ours: from then on it has not changed */
+	} stuck[DM_STUCK_JOINERS]; /* by slot modulo their number; agent only */
 };
 
 /* Local state for the window's members; checks that the table fits. */
@@ -124,13 +124,13 @@ struct dm_member_view {
 	uint32_t slot;
 	enum dm_member_state state;
 	uint32_t incarnation;
-	uint32_t recoverer;                     /* RECOVERING: slot; else DM_NO_SLOT */
-	bool identified;                        /* `identity` belongs to this incarnation */
-	bool same_host;                         /* this host and pid namespace: its pid means something here */
+	uint32_t recoverer; /* RECOVERING: slot; else DM_NO_SLOT */
+	bool identified;    /* `identity` belongs to this incarnation */
+	bool same_host;     /* this host and pid namespace: its pid means something here */
 	struct dm_member_identity_pm identity;
 	struct dm_member_beat_pm beat;
 	struct dm_member_names_pm names;
-	uint64_t word;                          /* as it was read */
+	uint64_t word; /* as it was read */
 };
 int dm_members_view(struct dm_members *members, uint32_t slot, struct dm_member_view *view);
 

@@ -89,8 +89,8 @@ static int recover_one(struct dm_members *members, uint32_t slot, uint64_t word)
 		return rc == -EAGAIN ? 0 : rc;
 	rc = run_repairs(members, slot, incarnation);
 	if (rc) {
-		dm_log(DMEM_LOG_WARNING, "the repair after the death of member %u.%u failed (%s) and is tried again", slot, incarnation,
-		       dmem_strerror(rc));
+		dm_log(DMEM_LOG_WARNING, "the repair after the death of member %u.%u failed (%s) and is tried again", slot,
+		       incarnation, dmem_strerror(rc));
 		return rc;
 	}
 	rc = release_its_patients(members, slot);
@@ -148,7 +148,7 @@ static bool wants_recovery(struct dm_members *members, const struct dm_member_vi
 			return true; /* ours: a repair failed before */
 		if (view->recoverer >= members->slots_max || dm_members_view(members, view->recoverer, &recoverer) == -ENOENT)
 			return true; /* not possible unless the pool was damaged; recovering again does no harm */
-		return false; /* who recovers the recoverer takes it over */
+		return false;    /* who recovers the recoverer takes it over */
 	default:
 		return false;
 	}

@@ -48,9 +48,9 @@ static void choose_way(void)
 }
 
 /* Call `instruction` for each line that the range touches; gives how many. */
-#define EACH_LINE(instruction)                                         \
-	for (; line < end; line += DM_LINE_BYTES)                          \
-		instruction((const void *)line)
+#define EACH_LINE(instruction)                \
+	for (; line < end; line += DM_LINE_BYTES) \
+	instruction((const void *)line)
 
 static uint64_t flush_lines(enum way with, const void *address, size_t bytes)
 {

@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 /* The first 8 bytes, little-endian, of each of the first two pieces of 16 KiB. */
-#define DM_POOL_MARK UINT64_C(0x4c4f4f504d454d44) /* "DMEMPOOL" */
-#define DM_POOL_MARK_PIECES 2u
+#define DM_POOL_MARK             UINT64_C(0x4c4f4f504d454d44) /* "DMEMPOOL" */
+#define DM_POOL_MARK_PIECES      2u
 #define DM_POOL_MARK_PIECE_BYTES 16384u
 
 #endif

@@ -40,8 +40,9 @@ static int nosys(const struct dm_device *device, const char *operation)
 
 static int nosys_uri(const struct dm_uri *uri, const char *operation)
 {
-	return dm_fail(DMEM_E_UNSUPPORTED, "%s:%.200s cannot be %s: devices of this kind are made and removed by other means",
-	               uri->scheme, uri->path, operation);
+	return dm_fail(DMEM_E_UNSUPPORTED,
+	               "%s:%.200s cannot be %s: devices of this kind are made and removed by other means", uri->scheme,
+	               uri->path, operation);
 }
 
 static int any_capacity(const struct dm_uri *uri, uint64_t *bytes)
@@ -130,12 +131,9 @@ struct operation {
 static int check_mandatory(const struct dm_transport *backend)
 {
 	const struct operation wanted[] = {
-		{"open", backend->region.open != NULL},
-		{"close", backend->region.close != NULL},
-		{"size", backend->region.size != NULL},
-		{"map", backend->region.map != NULL},
-		{"read", backend->data.read != NULL},
-		{"write", backend->data.write != NULL},
+		{"open", backend->region.open != NULL},   {"close", backend->region.close != NULL},
+		{"size", backend->region.size != NULL},   {"map", backend->region.map != NULL},
+		{"read", backend->data.read != NULL},     {"write", backend->data.write != NULL},
 		{"probe", backend->health.probe != NULL},
 	};
 
@@ -143,7 +141,8 @@ static int check_mandatory(const struct dm_transport *backend)
 		return dm_fail(DMEM_E_OPTION, "a transport has no scheme");
 	for (size_t i = 0; i < DM_ARRAY_LENGTH(wanted); i++) {
 		if (!wanted[i].given)
-			return dm_fail(DMEM_E_OPTION, "the transport \"%s\" lacks the operation \"%s\", which every backend must have",
+			return dm_fail(DMEM_E_OPTION,
+			               "the transport \"%s\" lacks the operation \"%s\", which every backend must have",
 			               backend->scheme, wanted[i].name);
 	}
 	return 0;
@@ -162,7 +161,8 @@ static int check_group(const struct dm_transport *backend, const struct operatio
 	}
 	if (given == 0 || given == count)
 		return 0;
-	return dm_fail(DMEM_E_OPTION, "the transport \"%s\" lacks the operation \"%s\", although it has others of its group",
+	return dm_fail(DMEM_E_OPTION,
+	               "the transport \"%s\" lacks the operation \"%s\", although it has others of its group",
 	               backend->scheme, group[missing].name);
 }
 
@@ -178,10 +178,8 @@ static int check_groups(const struct dm_transport *backend)
 		{"release", backend->region.release != NULL},
 	};
 	const struct operation atomics[] = {
-		{"load", backend->data.load != NULL},
-		{"store", backend->data.store != NULL},
-		{"exchange", backend->data.exchange != NULL},
-		{"cas", backend->data.cas != NULL},
+		{"load", backend->data.load != NULL},         {"store", backend->data.store != NULL},
+		{"exchange", backend->data.exchange != NULL}, {"cas", backend->data.cas != NULL},
 		{"add", backend->data.add != NULL},
 	};
 	int err = check_group(backend, making, DM_ARRAY_LENGTH(making));
@@ -245,7 +243,8 @@ int dm_transport_find(const char *scheme, const struct dm_transport **transport)
 		return 0;
 	}
 	if (dm_uri_scheme_known(scheme, strlen(scheme)))
-		return dm_fail(DMEM_E_UNSUPPORTED, "this build of libdmem has no transport for %s: pools; it has file: and sim:", scheme);
+		return dm_fail(DMEM_E_UNSUPPORTED,
+		               "this build of libdmem has no transport for %s: pools; it has file: and sim:", scheme);
 	return dm_fail(DMEM_E_URI, "unknown scheme \"%.50s\": schemes are file, sim, dax, cxl, rdma, tcp", scheme);
 }
 

@@ -35,13 +35,13 @@ enum dm_device_caps {
 /* An open device.  Backends embed it as the first member of their own structure. */
 struct dm_device {
 	const struct dm_transport *transport;
-	uint64_t size_bytes;                   /* capacity when it was opened; size() asks again */
-	uint64_t align_bytes;                  /* mappings start and end at multiples of it: 2 MiB, or 1 GiB; a power of two */
-	uint32_t caps;                         /* enum dm_device_caps */
+	uint64_t size_bytes;  /* capacity when it was opened; size() asks again */
+	uint64_t align_bytes; /* mappings start and end at multiples of it: 2 MiB, or 1 GiB; a power of two */
+	uint32_t caps;        /* enum dm_device_caps */
 	enum dmem_coherence coherence_default; /* what pools on this device are when nobody says */
 	enum dmem_atomics atomics_default;
-	int node;                              /* NUMA node, -1 when not known */
-	char name[256];                        /* the device's URI without keys, for messages and hints; truncated when longer */
+	int node;       /* NUMA node, -1 when not known */
+	char name[256]; /* the device's URI without keys, for messages and hints; truncated when longer */
 };
 
 struct dm_region_ops {

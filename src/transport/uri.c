@@ -33,12 +33,9 @@ static const struct scheme {
 	enum path_kind path;
 	const char *example;
 } schemes[] = {
-	{"file", PATH_ABSOLUTE, "file:/dev/shm/name"},
-	{"sim", PATH_ABSOLUTE, "sim:/dev/shm/name"},
-	{"dax", PATH_ABSOLUTE, "dax:/dev/dax0.0"},
-	{"cxl", PATH_WORD, "cxl:region0"},
-	{"rdma", PATH_NETWORK, "rdma://host:7420/name"},
-	{"tcp", PATH_NETWORK, "tcp://host:7420/name"},
+	{"file", PATH_ABSOLUTE, "file:/dev/shm/name"},   {"sim", PATH_ABSOLUTE, "sim:/dev/shm/name"},
+	{"dax", PATH_ABSOLUTE, "dax:/dev/dax0.0"},       {"cxl", PATH_WORD, "cxl:region0"},
+	{"rdma", PATH_NETWORK, "rdma://host:7420/name"}, {"tcp", PATH_NETWORK, "tcp://host:7420/name"},
 };
 
 static const struct scheme *scheme_find(const char *name, size_t length)
@@ -78,8 +75,8 @@ static int check_absolute(const struct scheme *scheme, char *path)
 	size_t length = strlen(path);
 
 	if (path[0] != '/')
-		return dm_fail(DMEM_E_URI, "the path \"%.*s\" is relative: %s: wants an absolute one, as in \"%s\"", SHOWN, path,
-		               scheme->name, scheme->example);
+		return dm_fail(DMEM_E_URI, "the path \"%.*s\" is relative: %s: wants an absolute one, as in \"%s\"", SHOWN,
+		               path, scheme->name, scheme->example);
 	if (path[1] == '/' && path[2] != '/')
 		return dm_fail(DMEM_E_URI, "\"%s:%.*s\" names a host: %s: is on this machine and takes none, as in \"%s\"",
 		               scheme->name, SHOWN, path, scheme->name, scheme->example);

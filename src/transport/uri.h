@@ -7,7 +7,7 @@
 
 #include "dmem/pool.h"
 
-#define DM_URI_PATH_BYTES 4096
+#define DM_URI_PATH_BYTES  4096
 #define DM_URI_DEVICES_MAX 32
 
 /* A parsed URI.  `create` and `attach` hold what its keys say and zeros elsewhere. */
@@ -17,7 +17,7 @@ struct dm_uri {
 	char require[16];             /* "" for no demand */
 	struct dmem_create_options create;
 	enum dmem_fault_mode fault;
-	unsigned device_count;        /* "device=URI" keys, percent-decoded */
+	unsigned device_count; /* "device=URI" keys, percent-decoded */
 	char devices[4][256];
 };
 

@@ -91,8 +91,10 @@ int dm_uri_parse_size(const char *text, const char *what, uint64_t *bytes)
 	else
 		understood = parse_decimal(text, &parsed);
 	if (!understood)
-		return dm_fail(DMEM_E_OPTION, "%s \"%.100s\" is not a size below 2^64: write bytes, or a number with K, M, G or T "
-		               "(powers of 1024), as in 4096, 64K, 2.5G or 0x200000", what, text);
+		return dm_fail(DMEM_E_OPTION,
+		               "%s \"%.100s\" is not a size below 2^64: write bytes, or a number with K, M, G or T "
+		               "(powers of 1024), as in 4096, 64K, 2.5G or 0x200000",
+		               what, text);
 	*bytes = parsed;
 	return 0;
 }

@@ -16,13 +16,13 @@
 #include "base/arith.h"
 #include "base/error.h"
 
-#define MEMBERS_MIN 16
-#define MEMBERS_LIMIT 4096
-#define BEAT_MS_LIMIT 60000
-#define LEASE_MS_LIMIT 3600000
-#define BEAT_MS_DEFAULT 100
-#define LEASE_MS_DEFAULT 1000
-#define BASE_ALIGN (2 * DM_MIB)
+#define MEMBERS_MIN        16
+#define MEMBERS_LIMIT      4096
+#define BEAT_MS_LIMIT      60000
+#define LEASE_MS_LIMIT     3600000
+#define BEAT_MS_DEFAULT    100
+#define LEASE_MS_DEFAULT   1000
+#define BASE_ALIGN         (2 * DM_MIB)
 #define STRUCT_BYTES_LIMIT 4096
 
 static int refuse(const struct dm_uri_key *key, const char *value)
@@ -232,9 +232,10 @@ static int parse_device(const struct dm_uri_key *key, const char *value, struct 
 	char decoded[sizeof(uri->devices[0])];
 
 	if (uri->device_count == DM_ARRAY_LENGTH(uri->devices))
-		return dm_fail(DMEM_E_OPTION,
-		               "a URI can name %zu further devices: give more in dmem_attach_options, or as recorded in the pool",
-		               DM_ARRAY_LENGTH(uri->devices));
+		return dm_fail(
+			DMEM_E_OPTION,
+			"a URI can name %zu further devices: give more in dmem_attach_options, or as recorded in the pool",
+			DM_ARRAY_LENGTH(uri->devices));
 	if (!percent_decode(value, decoded, sizeof(decoded)))
 		return refuse(key, value);
 	if (!dm_uri_scheme_known(decoded, strcspn(decoded, ":")) || strchr(decoded, ':') == NULL)
@@ -287,8 +288,10 @@ static int options_copy(const struct dmem_create_options *options, struct dmem_c
 		               sizeof(*options));
 	for (size_t i = sizeof(*options); i < theirs; i++) {
 		if (((const unsigned char *)options)[i] != 0)
-			return dm_fail(DMEM_E_OPTION, "dmem_create_options has an option that libdmem %s does not know: use the "
-			               "library the program was compiled for", dmem_version());
+			return dm_fail(DMEM_E_OPTION,
+			               "dmem_create_options has an option that libdmem %s does not know: use the "
+			               "library the program was compiled for",
+			               dmem_version());
 	}
 	memcpy(copy, options, theirs < sizeof(*copy) ? theirs : sizeof(*copy));
 	return 0;
@@ -300,7 +303,8 @@ static int options_check_place(const struct dmem_create_options *options)
 		return dm_fail(DMEM_E_OPTION, "base %#llx is not a multiple of 2 MiB: use 0 to have one chosen",
 		               (unsigned long long)options->base);
 	if (options->mode != 0 && !mode_possible(options->mode))
-		return dm_fail(DMEM_E_OPTION, "mode %#o does not let the owner read and write, or has bits above 0777: use 0600",
+		return dm_fail(DMEM_E_OPTION,
+		               "mode %#o does not let the owner read and write, or has bits above 0777: use 0600",
 		               options->mode);
 	if (options->members_max != 0 && (options->members_max < MEMBERS_MIN || options->members_max > MEMBERS_LIMIT))
 		return dm_fail(DMEM_E_OPTION, "members_max %u is not possible: use %d to %d", options->members_max, MEMBERS_MIN,
@@ -323,8 +327,10 @@ static int options_check(const struct dmem_create_options *options)
 		return dm_fail(DMEM_E_OPTION, "a lease of %u ms with a beat of %u ms is too long: use at most %d and %d",
 		               lease_ms, beat_ms, LEASE_MS_LIMIT, BEAT_MS_LIMIT);
 	if (lease_ms / 2 < beat_ms)
-		return dm_fail(DMEM_E_OPTION, "a lease of %u ms is shorter than two beats of %u ms: a live host would be fenced; "
-		               "make lease longer or beat shorter", lease_ms, beat_ms);
+		return dm_fail(DMEM_E_OPTION,
+		               "a lease of %u ms is shorter than two beats of %u ms: a live host would be fenced; "
+		               "make lease longer or beat shorter",
+		               lease_ms, beat_ms);
 	return options_check_place(options);
 }
 

@@ -24,7 +24,8 @@ static int quarantine(struct dm_shared *shared, struct dm_extent *extent, const 
 	uint64_t seen;
 	int rc = dm_word_load(shared->window, &atomic->flags, &flags);
 
-	dm_log(DMEM_LOG_ERROR, "extent %" PRIu64 " is quarantined: %s: check the pool with 'dmemctl fsck'", extent->index, what);
+	dm_log(DMEM_LOG_ERROR, "extent %" PRIu64 " is quarantined: %s: check the pool with 'dmemctl fsck'", extent->index,
+	       what);
 	if (rc == 0)
 		rc = dm_word_cas(shared->window, &atomic->flags, flags, flags | DM_EXTENT_FLAG_QUARANTINED, &seen);
 	extent->kind = DM_EXTENT_QUARANTINED;
@@ -94,10 +95,10 @@ static int adopt_slabs(struct dm_shared *shared, struct dm_extent *extent)
 	const struct dm_segment *segment = extent->chunk->segment;
 	struct dm_slab *slab = NULL;
 	/* all of them, also those of units inside slabs: from now on we write these lines */
-	int rc = dm_window_refresh(shared->window,
-	                           dm_geometry_slab(shared->window, &shared->geometry, segment,
-	                                            extent->index - segment->data_first, 0),
-	                           (uint64_t)DM_UNITS_PER_EXTENT * shared->geometry.slab_local_bytes);
+	int rc = dm_window_refresh(
+		shared->window,
+		dm_geometry_slab(shared->window, &shared->geometry, segment, extent->index - segment->data_first, 0),
+		(uint64_t)DM_UNITS_PER_EXTENT * shared->geometry.slab_local_bytes);
 
 	if (rc)
 		return rc;
@@ -206,8 +207,9 @@ static int adopt_extent(struct dm_shared *shared, struct dm_extent *extent, uint
 		break;
 	case DM_EXTENT_CONTINUED:
 		extent->run_extents = argument & DM_CONTINUED_MASK;
-		reach = extent->run_extents == 0 || extent->run_extents > limit ? DOES_NOT_REACH :
-			run_reaches(shared, segment, extent->index, argument >> DM_CONTINUED_SHIFT);
+		reach = extent->run_extents == 0 || extent->run_extents > limit
+		            ? DOES_NOT_REACH
+		            : run_reaches(shared, segment, extent->index, argument >> DM_CONTINUED_SHIFT);
 		if (reach == REACHES)
 			break;
 		extent->run_extents = 0;
@@ -229,9 +231,11 @@ static bool is_flagged(struct dm_shared *shared, const struct dm_extent *extent)
 	uint64_t in_segment = extent->index - extent->chunk->segment->data_first;
 	uint64_t flags;
 
-	return dm_word_load(shared->window,
-	                    &dm_geometry_extent_atomic(shared->window, &shared->geometry, extent->chunk->segment, in_segment)->flags,
-	                    &flags) == 0 && (flags & DM_EXTENT_FLAG_QUARANTINED);
+	return dm_word_load(
+			   shared->window,
+			   &dm_geometry_extent_atomic(shared->window, &shared->geometry, extent->chunk->segment, in_segment)->flags,
+			   &flags) == 0 &&
+	       (flags & DM_EXTENT_FLAG_QUARANTINED);
 }
 
 /* Learn a chunk that we have just leased. */
@@ -314,9 +318,10 @@ static int repair_chunk(struct dm_shared *shared, const struct dm_segment *segme
 		return rc;
 	if (freed << 32 != 0)
 		empty = false; /* somebody has to clear them */
-	return dm_word_cas(shared->window, &atomic->owner, owner,
-	                   dm_chunk_owner_word(empty ? DM_CHUNK_FREE : DM_CHUNK_ORPHAN, DM_NO_SLOT, dm_chunk_owner_version(owner) + 1),
-	                   &seen);
+	return dm_word_cas(
+		shared->window, &atomic->owner, owner,
+		dm_chunk_owner_word(empty ? DM_CHUNK_FREE : DM_CHUNK_ORPHAN, DM_NO_SLOT, dm_chunk_owner_version(owner) + 1),
+		&seen);
 }
 
 static int repair_segment(struct dm_shared *shared, const struct dm_segment *segment, uint32_t slot)

@@ -24,8 +24,8 @@
 #include "base/fault.h"
 
 #define FULL_SLABS_LOOKED_AT 16u /* for pending frees, before new memory is asked for */
-#define ORPHANS_TRIED 4u
-#define LEASES_TRIED 4096u
+#define ORPHANS_TRIED        4u
+#define LEASES_TRIED         4096u
 
 /*
  * Outside coherent pools nobody keeps lines of a block over its change of hands: a dirty one would be written back over what
@@ -265,7 +265,8 @@ static void settle_after_free(struct dm_shared *shared, struct dm_heap *heap, st
 	pthread_mutex_unlock(&shared->lock);
 }
 
-static int free_own(struct dm_shared *shared, struct dm_heap *heap, struct dm_slab *slab, uint32_t block, const void *address)
+static int free_own(struct dm_shared *shared, struct dm_heap *heap, struct dm_slab *slab, uint32_t block,
+                    const void *address)
 {
 	uint64_t *word = &slab->bits[block / 64];
 	uint64_t bit = UINT64_C(1) << block % 64;
@@ -302,8 +303,8 @@ static int set_pending(struct dm_shared *shared, uint64_t *pending, uint32_t uni
 	return rc;
 }
 
-static int free_foreign(struct dm_shared *shared, const uint64_t *bits, uint64_t *freed, uint64_t *pending, uint32_t unit,
-                        uint32_t block, const void *address, uint64_t block_bytes)
+static int free_foreign(struct dm_shared *shared, const uint64_t *bits, uint64_t *freed, uint64_t *pending,
+                        uint32_t unit, uint32_t block, const void *address, uint64_t block_bytes)
 {
 	uint64_t extent = dm_window_offset(shared->window, address) >> DM_EXTENT_SHIFT;
 	struct dm_heap *heap = dm_heap_get(shared);
@@ -323,7 +324,8 @@ static int free_foreign(struct dm_shared *shared, const uint64_t *bits, uint64_t
 	rc = forget_block(shared, address, block_bytes);
 	if (rc)
 		return rc;
-	rc = dm_tag_set(shared, &freed[block / DM_FREED_BITS], UINT32_C(1) << block % DM_FREED_BITS, heap->id, dm_heap_next_version(heap));
+	rc = dm_tag_set(shared, &freed[block / DM_FREED_BITS], UINT32_C(1) << block % DM_FREED_BITS, heap->id,
+	                dm_heap_next_version(heap));
 	if (rc == -EALREADY)
 		return refuse_double(shared, address);
 	DM_CRASH_POINT(BLOCK_FREED_FOREIGN);
@@ -336,9 +338,11 @@ static bool run_is_freed(struct dm_shared *shared, const struct dm_place *place)
 	uint32_t per_chunk = shared->geometry.chunk_extents;
 	uint64_t word;
 
-	return dm_word_load(shared->window,
-	                    &dm_geometry_chunk_atomic(shared->window, &shared->geometry, place->segment,
-	                                              place->extent / per_chunk)->freed, &word) != 0 ||
+	return dm_word_load(
+			   shared->window,
+			   &dm_geometry_chunk_atomic(shared->window, &shared->geometry, place->segment, place->extent / per_chunk)
+					->freed,
+			   &word) != 0 ||
 	       (word >> place->extent % per_chunk & 1);
 }
 
@@ -388,7 +392,8 @@ static inline struct dm_slab *find_slab(struct dm_shared *shared, uint64_t offse
 	if (extent->kind != DM_EXTENT_SLABS)
 		return NULL;
 	/* pairs with the release in dm_slab_structure() */
-	return atomic_load_explicit(&extent->slabs[offset >> DM_UNIT_SHIFT & (DM_UNITS_PER_EXTENT - 1)], memory_order_acquire);
+	return atomic_load_explicit(&extent->slabs[offset >> DM_UNIT_SHIFT & (DM_UNITS_PER_EXTENT - 1)],
+	                            memory_order_acquire);
 }
 
 static int free_by_place(struct dm_shared *shared, uint64_t offset, const void *address)
@@ -408,11 +413,11 @@ static int free_by_place(struct dm_shared *shared, uint64_t offset, const void *
 	if (place.kind != DM_EXTENT_SLABS)
 		return free_run(shared, &place, address);
 	header = dm_geometry_slab(shared->window, &shared->geometry, place.segment, place.extent, place.unit);
-	return free_foreign(shared, dm_slab_bits(header),
-	                    dm_geometry_freed(shared->window, &shared->geometry, place.segment, place.extent, place.unit),
-	                    &dm_geometry_extent_atomic(shared->window, &shared->geometry, place.segment, place.extent)->pending,
-	                    place.unit, place.block, address,
-	                    shared->classes.classes[place.class_index].block_bytes);
+	return free_foreign(
+		shared, dm_slab_bits(header),
+		dm_geometry_freed(shared->window, &shared->geometry, place.segment, place.extent, place.unit),
+		&dm_geometry_extent_atomic(shared->window, &shared->geometry, place.segment, place.extent)->pending, place.unit,
+		place.block, address, shared->classes.classes[place.class_index].block_bytes);
 }
 
 int dm_shared_free(struct dm_shared *shared, void *address)
@@ -429,15 +434,16 @@ int dm_shared_free(struct dm_shared *shared, void *address)
 	heap = atomic_load_explicit(&slab->heap, memory_order_acquire);
 	if (heap != NULL && heap == dm_heap_mine(shared))
 		return free_own(shared, heap, slab, block, address);
-	return free_foreign(shared, slab->bits, slab->freed, slab->pending, slab->unit, block, address,
-	                    slab->block_bytes);
+	return free_foreign(shared, slab->bits, slab->freed, slab->pending, slab->unit, block, address, slab->block_bytes);
 }
 
 /* Is the block in use, as far as can be told from here? */
-static bool is_live(struct dm_shared *shared, uint64_t extent, const uint64_t *bits, const uint64_t *freed, uint32_t block)
+static bool is_live(struct dm_shared *shared, uint64_t extent, const uint64_t *bits, const uint64_t *freed,
+                    uint32_t block)
 {
 	return dm_shared_refresh(shared, extent, &bits[block / 64], sizeof(uint64_t)) == 0 &&
-	       !(__atomic_load_n(&bits[block / 64], __ATOMIC_ACQUIRE) >> block % 64 & 1) && !freed_is_set(shared, freed, block);
+	       !(__atomic_load_n(&bits[block / 64], __ATOMIC_ACQUIRE) >> block % 64 & 1) &&
+	       !freed_is_set(shared, freed, block);
 }
 
 static size_t usable_by_place(struct dm_shared *shared, uint64_t offset)

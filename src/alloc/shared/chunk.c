@@ -29,7 +29,8 @@ void dm_extent_set(struct dm_shared *shared, struct dm_extent *extent, enum dm_e
 	dm_fence_crash_order();
 	__atomic_store_n(&extent->local->desc, dm_desc_make(kind, argument, extent->index), __ATOMIC_RELEASE);
 	if (dm_window_publish(shared->window, extent->local, sizeof(*extent->local)) != 0)
-		dm_log(DMEM_LOG_ERROR, "the descriptor of extent %llu could not be published", (unsigned long long)extent->index);
+		dm_log(DMEM_LOG_ERROR, "the descriptor of extent %llu could not be published",
+		       (unsigned long long)extent->index);
 }
 
 static void list_extent(struct dm_shared *shared, struct dm_extent *extent)
@@ -153,7 +154,8 @@ static void give_up_lease(struct dm_shared *shared, struct dm_chunk *chunk)
 
 	dm_chunk_forget_slabs(shared, chunk);
 	if (dm_word_cas(shared->window, &chunk->atomic->owner, chunk->owner_word, orphan, &seen) != 0)
-		dm_log(DMEM_LOG_ERROR, "chunk %llu can't be given back: %s", (unsigned long long)chunk->number, dmem_last_error());
+		dm_log(DMEM_LOG_ERROR, "chunk %llu can't be given back: %s", (unsigned long long)chunk->number,
+		       dmem_last_error());
 }
 
 /* Lease one chunk that is free or orphaned; NULL when somebody was faster, or errno ENOMEM. */
@@ -193,8 +195,8 @@ struct dm_chunk *dm_chunk_lease(struct dm_shared *shared, const struct dm_segmen
 }
 
 /* Search one segment, from a hint, for a chunk in a state. */
-static struct dm_chunk *lease_in_segment(struct dm_shared *shared, const struct dm_segment *segment, enum dm_chunk_state wanted,
-                                         uint64_t *hint)
+static struct dm_chunk *lease_in_segment(struct dm_shared *shared, const struct dm_segment *segment,
+                                         enum dm_chunk_state wanted, uint64_t *hint)
 {
 	uint64_t chunks = segment->data_extents / shared->geometry.chunk_extents;
 
@@ -280,8 +282,10 @@ struct dm_chunk *dm_chunk_lease_with_space(struct dm_shared *shared)
 			struct dm_chunk *chunk;
 			uint64_t word;
 
-			if (dm_word_load(shared->window, &dm_geometry_chunk_atomic(shared->window, &shared->geometry, segment, at)->owner,
-			                 &word) != 0 || dm_chunk_owner_state(word) != DM_CHUNK_FREE)
+			if (dm_word_load(shared->window,
+			                 &dm_geometry_chunk_atomic(shared->window, &shared->geometry, segment, at)->owner,
+			                 &word) != 0 ||
+			    dm_chunk_owner_state(word) != DM_CHUNK_FREE)
 				continue;
 			if (dm_window_refresh(shared->window, local, sizeof(*local)) != 0 || (uint32_t)local->space == 0)
 				continue;
@@ -304,8 +308,10 @@ void dm_chunk_release(struct dm_shared *shared, struct dm_chunk *chunk, bool kee
 	if (chunk->pinned || (keep_one && empty && shared->empty_chunks <= 1))
 		return;
 	delist(shared, chunk);
-	if (dm_word_cas(shared->window, &chunk->atomic->owner, chunk->owner_word, word, &seen) != 0 || seen != chunk->owner_word)
-		dm_log(DMEM_LOG_WARNING, "chunk %llu was not ours any more when we gave it back", (unsigned long long)chunk->number);
+	if (dm_word_cas(shared->window, &chunk->atomic->owner, chunk->owner_word, word, &seen) != 0 ||
+	    seen != chunk->owner_word)
+		dm_log(DMEM_LOG_WARNING, "chunk %llu was not ours any more when we gave it back",
+		       (unsigned long long)chunk->number);
 	DM_CRASH_POINT(CHUNK_RELEASED);
 }
 
@@ -340,7 +346,8 @@ int dm_chunk_take_space(struct dm_shared *shared, struct dm_chunk *chunk, uint32
 /* A free extent of a chunk that we lease, whose space is taken already if there is one. */
 static struct dm_extent *find_free_extent(struct dm_shared *shared)
 {
-	uint32_t all = shared->geometry.chunk_extents == 32 ? UINT32_MAX : (UINT32_C(1) << shared->geometry.chunk_extents) - 1;
+	uint32_t all =
+		shared->geometry.chunk_extents == 32 ? UINT32_MAX : (UINT32_C(1) << shared->geometry.chunk_extents) - 1;
 	struct dm_extent *fresh = NULL;
 
 	for (struct dm_chunk *chunk = shared->leased; chunk != NULL; chunk = chunk->next) {

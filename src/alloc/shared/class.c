@@ -54,8 +54,8 @@ void dm_classes_init(struct dm_classes *classes, uint32_t granule_bytes)
 	}
 	for (uint32_t granules = 0; granules < DM_ARRAY_LENGTH(classes->small); granules++) {
 		while (classes->classes[class].block_bytes < granules * granule_bytes)
-			class++;
-		classes->small[granules] = (uint8_t)class;
+			class ++;
+		classes->small[granules] = (uint8_t) class;
 	}
 }
 
@@ -70,9 +70,9 @@ uint32_t dm_class_search(const struct dm_classes *classes, uint64_t bytes, uint6
 	} else {
 		class = classes->small[1024];
 		while (classes->classes[class].block_bytes < bytes)
-			class++;
+			class ++;
 	}
-	for (; class < classes->count; class++)
+	for (; class < classes->count; class ++)
 		if (dm_is_aligned(classes->classes[class].block_bytes, alignment))
 			return class;
 	return DM_CLASS_NONE;

@@ -11,18 +11,18 @@
 
 #include <stdint.h>
 
-#define DM_CLASSES_MAX 64u
-#define DM_CLASS_BYTES_MAX (1u << 20)
-#define DM_CLASS_NONE UINT32_MAX
+#define DM_CLASSES_MAX      64u
+#define DM_CLASS_BYTES_MAX  (1u << 20)
+#define DM_CLASS_NONE       UINT32_MAX
 #define DM_RECIPROCAL_SHIFT 42u
 
 struct dm_class {
 	uint32_t block_bytes;
-	uint32_t units;      /* of a slab */
-	uint32_t blocks;     /* in a slab */
-	uint32_t bit_words;  /* 64-bit words of free bits */
+	uint32_t units;       /* of a slab */
+	uint32_t blocks;      /* in a slab */
+	uint32_t bit_words;   /* 64-bit words of free bits */
 	uint32_t freed_words; /* tagged words */
-	uint64_t reciprocal; /* (delta * reciprocal) >> 42 == delta / block_bytes for delta up to 2 MiB */
+	uint64_t reciprocal;  /* (delta * reciprocal) >> 42 == delta / block_bytes for delta up to 2 MiB */
 };
 
 struct dm_classes {

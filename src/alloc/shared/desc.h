@@ -11,11 +11,11 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#define DM_DESC_KIND_MASK UINT64_C(0xf)
-#define DM_DESC_CHECK_SHIFT 4
+#define DM_DESC_KIND_MASK      UINT64_C(0xf)
+#define DM_DESC_CHECK_SHIFT    4
 #define DM_DESC_ARGUMENT_SHIFT 12
-#define DM_CONTINUED_SHIFT 26
-#define DM_CONTINUED_MASK ((UINT64_C(1) << DM_CONTINUED_SHIFT) - 1)
+#define DM_CONTINUED_SHIFT     26
+#define DM_CONTINUED_MASK      ((UINT64_C(1) << DM_CONTINUED_SHIFT) - 1)
 
 /* The word that says `kind` and `argument` of number `index`. */
 uint64_t dm_desc_make(unsigned kind, uint64_t argument, uint64_t index);

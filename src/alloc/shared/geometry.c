@@ -67,7 +67,8 @@ bool dm_geometry_lay_out(const struct dm_geometry *geometry, uint64_t header_byt
 	return false;
 }
 
-int dm_geometry_reserve_segment(struct dm_window *window, const struct dm_geometry *geometry, const struct dm_segment *segment)
+int dm_geometry_reserve_segment(struct dm_window *window, const struct dm_geometry *geometry,
+                                const struct dm_segment *segment)
 {
 	struct dm_geometry_arrays arrays;
 
@@ -83,8 +84,8 @@ static int reserve_items(struct dm_window *window, uint64_t array_off, uint64_t 
 	return dm_window_reserve(window, start, end - start);
 }
 
-int dm_geometry_reserve_chunk(struct dm_window *window, const struct dm_geometry *geometry, const struct dm_segment *segment,
-                              uint64_t chunk)
+int dm_geometry_reserve_chunk(struct dm_window *window, const struct dm_geometry *geometry,
+                              const struct dm_segment *segment, uint64_t chunk)
 {
 	uint64_t count = geometry->chunk_extents;
 	uint64_t first = chunk * count;
@@ -105,7 +106,8 @@ int dm_geometry_reserve_chunk(struct dm_window *window, const struct dm_geometry
 	return rc;
 }
 
-static void *item(struct dm_window *window, const struct dm_segment *segment, uint64_t array, uint64_t index, uint64_t bytes)
+static void *item(struct dm_window *window, const struct dm_segment *segment, uint64_t array, uint64_t index,
+                  uint64_t bytes)
 {
 	return dm_window_at(window, segment->metadata_off + array + index * bytes);
 }
@@ -153,8 +155,8 @@ struct dm_slab_pm *dm_geometry_slab(struct dm_window *window, const struct dm_ge
 	return item(window, segment, arrays.slab_locals, extent * DM_UNITS_PER_EXTENT + unit, geometry->slab_local_bytes);
 }
 
-uint64_t *dm_geometry_freed(struct dm_window *window, const struct dm_geometry *geometry, const struct dm_segment *segment,
-                            uint64_t extent, uint32_t unit)
+uint64_t *dm_geometry_freed(struct dm_window *window, const struct dm_geometry *geometry,
+                            const struct dm_segment *segment, uint64_t extent, uint32_t unit)
 {
 	struct dm_geometry_arrays arrays;
 

@@ -38,11 +38,12 @@ bool dm_geometry_lay_out(const struct dm_geometry *geometry, uint64_t header_byt
 
 /* Take space for the parts of a new segment's metadata that are read before anybody leases a chunk: a hole of a full file
  * system must not be met by a load. */
-int dm_geometry_reserve_segment(struct dm_window *window, const struct dm_geometry *geometry, const struct dm_segment *segment);
+int dm_geometry_reserve_segment(struct dm_window *window, const struct dm_geometry *geometry,
+                                const struct dm_segment *segment);
 
 /* Take space for the metadata of one chunk's extents. */
-int dm_geometry_reserve_chunk(struct dm_window *window, const struct dm_geometry *geometry, const struct dm_segment *segment,
-                              uint64_t chunk_in_segment);
+int dm_geometry_reserve_chunk(struct dm_window *window, const struct dm_geometry *geometry,
+                              const struct dm_segment *segment, uint64_t chunk_in_segment);
 
 /* Pointers.  `chunk` and `extent` count from the segment's first data extent, `unit` in the extent. */
 struct dm_chunk_atomic_pm *dm_geometry_chunk_atomic(struct dm_window *window, const struct dm_geometry *geometry,
@@ -55,8 +56,8 @@ struct dm_extent_atomic_pm *dm_geometry_extent_atomic(struct dm_window *window, 
                                                       const struct dm_segment *segment, uint64_t extent);
 struct dm_slab_pm *dm_geometry_slab(struct dm_window *window, const struct dm_geometry *geometry,
                                     const struct dm_segment *segment, uint64_t extent, uint32_t unit);
-uint64_t *dm_geometry_freed(struct dm_window *window, const struct dm_geometry *geometry, const struct dm_segment *segment,
-                            uint64_t extent, uint32_t unit);
+uint64_t *dm_geometry_freed(struct dm_window *window, const struct dm_geometry *geometry,
+                            const struct dm_segment *segment, uint64_t extent, uint32_t unit);
 
 /* The free bits of a slab stand behind its header. */
 static inline uint64_t *dm_slab_bits(struct dm_slab_pm *slab)

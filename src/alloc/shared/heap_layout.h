@@ -28,12 +28,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DM_UNIT_SHIFT 16u
-#define DM_UNIT_BYTES (1u << DM_UNIT_SHIFT)
-#define DM_UNITS_PER_EXTENT 32u
+#define DM_UNIT_SHIFT        16u
+#define DM_UNIT_BYTES        (1u << DM_UNIT_SHIFT)
+#define DM_UNITS_PER_EXTENT  32u
 #define DM_CHUNK_EXTENTS_MAX 32u
-#define DM_FREED_BITS 32u /* blocks per tagged word */
-#define DM_HEAPS_MAX 16384u
+#define DM_FREED_BITS        32u /* blocks per tagged word */
+#define DM_HEAPS_MAX         16384u
 
 /*
  * Tagged word: | bits 32 | heap 14 | version 18 |, bits in the low half.
@@ -41,7 +41,7 @@
  * changed the word last, and the low bits of that heap's version of the change, so that a recoverer can tell whether a
  * change that a dead member had announced in its redo record took place (struct dm_heap_redo_pm).
  */
-#define DM_TAG_HEAP_SHIFT 32u
+#define DM_TAG_HEAP_SHIFT    32u
 #define DM_TAG_VERSION_SHIFT 46u
 
 /*
@@ -148,12 +148,12 @@ struct dm_heap_owner_pm {
  * yet; the first that does sets an incompatible feature bit, because members that don't note must not attach then.
  */
 struct dm_heap_redo_pm {
-	uint64_t op;               /* 0 none */
+	uint64_t op; /* 0 none */
 	uint64_t block_off;
 	uint64_t slot_off;
 	uint64_t block_bytes;
-	uint64_t seen;             /* the tagged word before the change */
-	uint64_t version;          /* the heap's version for the change, whole */
+	uint64_t seen;    /* the tagged word before the change */
+	uint64_t version; /* the heap's version for the change, whole */
 	uint64_t word_off;
 	uint32_t bits;
 	uint32_t crc;
@@ -163,12 +163,12 @@ struct dm_heap_redo_pm {
  * as owner. */
 struct dm_heap_pm {
 	struct dm_heap_redo_pm redo;
-	uint64_t noted;            /* atomic line: see above */
+	uint64_t noted; /* atomic line: see above */
 	uint64_t noted_reserved[7];
 	uint64_t version_reserved; /* versions below this may have been used: the next user of the number starts here */
 	uint64_t counters[7];      /* single writer: for statistics */
 	uint64_t reserved[8];
-	uint64_t batch[96];        /* frees of blocks of other owners that were not carried out yet: window offsets */
+	uint64_t batch[96]; /* frees of blocks of other owners that were not carried out yet: window offsets */
 };
 static_assert(sizeof(struct dm_chunk_atomic_pm) == 64, "chunk atomics");
 static_assert(sizeof(struct dm_chunk_local_pm) == 64, "chunk local");

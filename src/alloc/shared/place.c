@@ -40,11 +40,13 @@ uint32_t dm_shared_owner(struct dm_shared *shared, uint64_t offset)
 	const struct dm_segment *segment = dm_window_segment(shared->window, extent);
 	uint64_t word;
 
-	if (segment == NULL || extent - segment->data_first >= segment->data_extents || !dm_shared_segment_fits(shared, segment))
+	if (segment == NULL || extent - segment->data_first >= segment->data_extents ||
+	    !dm_shared_segment_fits(shared, segment))
 		return DM_NO_SLOT;
 	if (dm_word_load(shared->window,
 	                 &dm_geometry_chunk_atomic(shared->window, &shared->geometry, segment,
-	                                           (extent - segment->data_first) / shared->geometry.chunk_extents)->owner,
+	                                           (extent - segment->data_first) / shared->geometry.chunk_extents)
+	                      ->owner,
 	                 &word) != 0)
 		return DM_NO_SLOT;
 	return dm_chunk_owner_state(word) == DM_CHUNK_LEASED ? dm_chunk_owner_slot(word) : DM_NO_SLOT;
@@ -59,7 +61,8 @@ static int find_in_slabs(struct dm_shared *shared, struct dm_place *place, uint3
 	unsigned kind;
 
 	for (unsigned hops = 0; hops < 2; hops++) {
-		struct dm_slab_pm *header = dm_geometry_slab(shared->window, &shared->geometry, place->segment, place->extent, unit);
+		struct dm_slab_pm *header =
+			dm_geometry_slab(shared->window, &shared->geometry, place->segment, place->extent, unit);
 		uint64_t number = place->index * DM_UNITS_PER_EXTENT + unit;
 		int rc = dm_shared_refresh(shared, place->index, header, sizeof(*header));
 
@@ -97,13 +100,16 @@ int dm_place_find(struct dm_shared *shared, uint64_t offset, struct dm_place *pl
 
 	*place = (struct dm_place){.index = offset >> DM_EXTENT_SHIFT};
 	place->segment = dm_window_segment(shared->window, place->index);
-	if (place->segment == NULL || !dm_shared_segment_fits(shared, place->segment) || place->index < place->segment->data_first ||
+	if (place->segment == NULL || !dm_shared_segment_fits(shared, place->segment) ||
+	    place->index < place->segment->data_first ||
 	    place->index - place->segment->data_first >= place->segment->data_extents)
 		return dm_fail_quietly(-ENOENT, "offset 0x%llx of the window holds no user memory", (unsigned long long)offset);
 	place->extent = place->index - place->segment->data_first;
 	rc = dm_word_load(shared->window,
 	                  &dm_geometry_chunk_atomic(shared->window, &shared->geometry, place->segment,
-	                                            place->extent / shared->geometry.chunk_extents)->owner, &word);
+	                                            place->extent / shared->geometry.chunk_extents)
+	                       ->owner,
+	                  &word);
 	if (rc)
 		return rc;
 	if (dm_chunk_owner_state(word) != DM_CHUNK_LEASED && dm_chunk_owner_state(word) != DM_CHUNK_ORPHAN)
@@ -137,7 +143,8 @@ bool dm_place_inside_run(struct dm_shared *shared, uint64_t offset)
 
 	if (segment == NULL || index < segment->data_first || in_segment >= segment->data_extents)
 		return false;
-	for (uint64_t back = 1; back <= RUN_SEARCH_EXTENTS && back <= in_segment; back++) { /* a run ends with its segment */
+	for (uint64_t back = 1; back <= RUN_SEARCH_EXTENTS && back <= in_segment;
+	     back++) { /* a run ends with its segment */
 		struct dm_place place;
 
 		if (dm_place_find(shared, (index - back) << DM_EXTENT_SHIFT, &place) != 0)

@@ -8,7 +8,8 @@
  * Freeing by the owner of the head's chunk: a run inside one chunk by the store of FREE at its head.  One over several chunks
  * is given up first, by the freed bit of its head, which commits; then parts in chunks that somebody else leases by now are
  * handed over by the freed bit of their CONTINUED extent; own parts are given back; the head becomes FREE last, and its
- * freed bit is cleared.  A death in between leaves the head with its freed bit, and whoever adopts its chunk starts again: a part is
+ * freed bit is cleared.  A death in between leaves the head with its freed bit, and whoever adopts its chunk starts
+ * again: a part is
  * given back or handed over only while its mark still belongs to this run, and handed over only against the tagged word that
  * was read before the mark was checked, so that a part which its owner has taken back and used again meanwhile is not freed
  * twice.
@@ -34,15 +35,18 @@ static bool is_aligned(const struct dm_shared *shared, uint64_t index, uint64_t 
 }
 
 /* A free place for `count` extents inside one leased chunk; DM_NO_SLOT when there is none. */
-static uint32_t find_in_chunk(const struct dm_shared *shared, const struct dm_chunk *chunk, uint32_t count, uint64_t alignment)
+static uint32_t find_in_chunk(const struct dm_shared *shared, const struct dm_chunk *chunk, uint32_t count,
+                              uint64_t alignment)
 {
 	for (uint32_t first = 0; first + count <= shared->geometry.chunk_extents; first++)
-		if ((chunk->extents_used & mask_of(first, count)) == 0 && is_aligned(shared, chunk->extents[first].index, alignment))
+		if ((chunk->extents_used & mask_of(first, count)) == 0 &&
+		    is_aligned(shared, chunk->extents[first].index, alignment))
 			return first;
 	return DM_NO_SLOT;
 }
 
-static struct dm_extent *commit_run(struct dm_shared *shared, struct dm_extent *head, uint64_t count, enum dm_extent_kind kind)
+static struct dm_extent *commit_run(struct dm_shared *shared, struct dm_extent *head, uint64_t count,
+                                    enum dm_extent_kind kind)
 {
 	head->kind = kind;
 	head->run_extents = count;
@@ -72,8 +76,8 @@ static struct dm_extent *take_in_chunk(struct dm_shared *shared, struct dm_chunk
 	return commit_run(shared, &chunk->extents[first], count, kind);
 }
 
-static struct dm_extent *take_small(struct dm_shared *shared, uint32_t count, uint64_t alignment, enum dm_extent_kind kind,
-                                    bool *fresh)
+static struct dm_extent *take_small(struct dm_shared *shared, uint32_t count, uint64_t alignment,
+                                    enum dm_extent_kind kind, bool *fresh)
 {
 	bool full = false; /* the file system */
 
@@ -82,7 +86,8 @@ static struct dm_extent *take_small(struct dm_shared *shared, uint32_t count, ui
 
 		for (; chunk != NULL; chunk = chunk->next) {
 			uint32_t first = find_in_chunk(shared, chunk, count, alignment);
-			struct dm_extent *head = first == DM_NO_SLOT ? NULL : take_in_chunk(shared, chunk, first, count, kind, fresh);
+			struct dm_extent *head =
+				first == DM_NO_SLOT ? NULL : take_in_chunk(shared, chunk, first, count, kind, fresh);
 
 			if (head != NULL)
 				return head;
@@ -105,8 +110,10 @@ static bool chunk_is_free(struct dm_shared *shared, const struct dm_segment *seg
 {
 	uint64_t word;
 
-	return dm_word_load(shared->window, &dm_geometry_chunk_atomic(shared->window, &shared->geometry, segment, chunk)->owner,
-	                    &word) == 0 && dm_chunk_owner_state(word) == DM_CHUNK_FREE;
+	return dm_word_load(shared->window,
+	                    &dm_geometry_chunk_atomic(shared->window, &shared->geometry, segment, chunk)->owner,
+	                    &word) == 0 &&
+	       dm_chunk_owner_state(word) == DM_CHUNK_FREE;
 }
 
 /* Lease `chunks` chunks from `first`; on failure those that were leased are given back. */
@@ -166,7 +173,8 @@ static int take_row_space(struct dm_shared *shared, uint64_t first_number, uint6
 	return 0;
 }
 
-static struct dm_extent *commit_row(struct dm_shared *shared, uint64_t first_number, uint64_t count, enum dm_extent_kind kind)
+static struct dm_extent *commit_row(struct dm_shared *shared, uint64_t first_number, uint64_t count,
+                                    enum dm_extent_kind kind)
 {
 	uint32_t per_chunk = shared->geometry.chunk_extents;
 
@@ -248,8 +256,8 @@ static struct dm_extent *take_from_segments(struct dm_shared *shared, uint64_t c
 }
 
 /* Blocks that were freed in orphaned chunks come to light when somebody adopts those: before giving up, do. */
-static struct dm_extent *take_large(struct dm_shared *shared, uint64_t count, uint64_t alignment, enum dm_extent_kind kind,
-                                    bool *fresh)
+static struct dm_extent *take_large(struct dm_shared *shared, uint64_t count, uint64_t alignment,
+                                    enum dm_extent_kind kind, bool *fresh)
 {
 	struct dm_extent *head = take_from_segments(shared, count, alignment, kind, fresh);
 
@@ -258,7 +266,8 @@ static struct dm_extent *take_large(struct dm_shared *shared, uint64_t count, ui
 	return head;
 }
 
-struct dm_extent *dm_run_take(struct dm_shared *shared, uint64_t count, uint64_t alignment, enum dm_extent_kind kind, bool *fresh)
+struct dm_extent *dm_run_take(struct dm_shared *shared, uint64_t count, uint64_t alignment, enum dm_extent_kind kind,
+                              bool *fresh)
 {
 	/* an alignment above a chunk can only be met by searching rows */
 	if (count <= shared->geometry.chunk_extents && alignment <= shared->geometry.chunk_extents)
@@ -274,7 +283,8 @@ static void hand_over_part(struct dm_shared *shared, const struct dm_extent *hea
 	uint32_t per_chunk = shared->geometry.chunk_extents;
 	const struct dm_segment *segment = head->chunk->segment;
 	uint64_t in_segment = index - segment->data_first;
-	struct dm_chunk_atomic_pm *atomic = dm_geometry_chunk_atomic(shared->window, &shared->geometry, segment, in_segment / per_chunk);
+	struct dm_chunk_atomic_pm *atomic =
+		dm_geometry_chunk_atomic(shared->window, &shared->geometry, segment, in_segment / per_chunk);
 	struct dm_extent_pm *local = dm_geometry_extent(shared->window, &shared->geometry, segment, in_segment);
 
 	for (;;) {
@@ -361,8 +371,8 @@ static void clear_freed_bit(struct dm_shared *shared, struct dm_chunk *chunk, ui
 
 	do {
 		if (dm_word_load(shared->window, freed, &word) != 0 ||
-		    dm_word_cas(shared->window, freed, word,
-		                dm_tag_anonymous(word, (uint32_t)word & ~(UINT32_C(1) << at)), &seen) != 0)
+		    dm_word_cas(shared->window, freed, word, dm_tag_anonymous(word, (uint32_t)word & ~(UINT32_C(1) << at)),
+		                &seen) != 0)
 			return;
 	} while (seen != word);
 }

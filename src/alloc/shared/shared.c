@@ -58,7 +58,8 @@ static int check_segments(struct dm_shared *shared)
 
 	for (uint32_t i = 0; i < count; i++)
 		if (!dm_shared_segment_fits(shared, &shared->window->segments[i]))
-			return dm_fail(DMEM_E_CORRUPT, "%s: segment %u has no room for its metadata: look at the pool with 'dmemctl fsck'",
+			return dm_fail(DMEM_E_CORRUPT,
+			               "%s: segment %u has no room for its metadata: look at the pool with 'dmemctl fsck'",
 			               shared->window->devices[0]->name, i);
 	return 0;
 }
@@ -241,13 +242,14 @@ int dm_extents_take_private(struct dm_shared *shared, uint64_t count, uint64_t a
 	int rc = 0;
 
 	if (count == 0 || !dm_is_power_of_two(alignment))
-		return dm_fail(-EINVAL, "private memory of %llu extents aligned to %llu can't be had", (unsigned long long)count,
-		               (unsigned long long)alignment);
+		return dm_fail(-EINVAL, "private memory of %llu extents aligned to %llu can't be had",
+		               (unsigned long long)count, (unsigned long long)alignment);
 	pthread_mutex_lock(&shared->lock);
 	if (count <= shared->window->span_bytes >> DM_EXTENT_SHIFT)
 		head = dm_run_take(shared, count, alignment, DM_EXTENT_PRIVATE, &fresh);
 	if (head == NULL)
-		rc = dm_fail_quietly(-ENOMEM, "%s has no %llu adjoining extents left: grow it with 'dmemctl grow', or free some memory",
+		rc = dm_fail_quietly(-ENOMEM,
+		                     "%s has no %llu adjoining extents left: grow it with 'dmemctl grow', or free some memory",
 		                     shared->window->devices[0]->name, (unsigned long long)count);
 	else
 		*first = head->index;
@@ -281,8 +283,10 @@ int dm_extents_map_private(struct dm_shared *shared, uint64_t first, uint64_t co
 	if (rc)
 		return rc;
 	if (!(window->devices[device]->caps & DM_CAP_MAPS) || run_bytes < count << DM_EXTENT_SHIFT)
-		return dm_fail(DMEM_E_UNSUPPORTED, "%s has no private pool memory, because its members work on copies of it: use "
-		               "dmem_alloc_shared() or dmem_alloc_local()", window->devices[device]->name);
-	return window->devices[device]->transport->region.map(window->devices[device], device_offset, count << DM_EXTENT_SHIFT,
-	                                                      address);
+		return dm_fail(DMEM_E_UNSUPPORTED,
+		               "%s has no private pool memory, because its members work on copies of it: use "
+		               "dmem_alloc_shared() or dmem_alloc_local()",
+		               window->devices[device]->name);
+	return window->devices[device]->transport->region.map(window->devices[device], device_offset,
+	                                                      count << DM_EXTENT_SHIFT, address);
 }

@@ -45,14 +45,14 @@ struct dm_slab {
 	uint32_t block_bytes;
 	uint32_t blocks;
 	uint32_t bit_words;
-	uint32_t free_count;            /* set free bits; the owner's thread, or under the lock while abandoned */
-	uint32_t cursor;                /* word to look at first */
+	uint32_t free_count; /* set free bits; the owner's thread, or under the lock while abandoned */
+	uint32_t cursor;     /* word to look at first */
 	enum dm_slab_list list;
 	/* the rest */
 	const struct dm_class *class;
-	struct dm_slab_pm *header;      /* in the pool */
-	uint64_t *pending;              /* in the pool: hint word of the extent */
-	uint64_t number;                /* window extent * 32 + unit: what its descriptor is checked with */
+	struct dm_slab_pm *header; /* in the pool */
+	uint64_t *pending;         /* in the pool: hint word of the extent */
+	uint64_t number;           /* window extent * 32 + unit: what its descriptor is checked with */
 	uint32_t class_index;
 	uint32_t unit;
 	struct dm_slab *next;
@@ -63,13 +63,13 @@ struct dm_slab {
 /* An extent of a chunk that we lease. */
 struct dm_extent {
 	struct dm_chunk *chunk;
-	struct dm_extent_pm *local;     /* in the pool */
-	uint64_t index;                 /* window extent */
-	enum dm_extent_kind kind;       /* FREE also inside runs */
-	uint64_t run_extents;           /* RUN, PRIVATE: of the run that starts here */
-	uint32_t units_used;            /* SLABS: one bit a unit */
+	struct dm_extent_pm *local;                           /* in the pool */
+	uint64_t index;                                       /* window extent */
+	enum dm_extent_kind kind;                             /* FREE also inside runs */
+	uint64_t run_extents;                                 /* RUN, PRIVATE: of the run that starts here */
+	uint32_t units_used;                                  /* SLABS: one bit a unit */
 	_Atomic(struct dm_slab *) slabs[DM_UNITS_PER_EXTENT]; /* SLABS: the slab that each unit belongs to */
-	struct dm_extent *next;         /* list of slab extents with free units */
+	struct dm_extent *next;                               /* list of slab extents with free units */
 	struct dm_extent *previous;
 	bool listed;
 };
@@ -79,34 +79,34 @@ struct dm_chunk {
 	struct dm_chunk_atomic_pm *atomic; /* in the pool */
 	struct dm_chunk_local_pm *local;   /* in the pool */
 	const struct dm_segment *segment;
-	uint64_t number;                   /* window extent / chunk_extents */
-	uint64_t owner_word;               /* what the pool's owner word holds while we lease it */
-	uint64_t space;                    /* what the pool's space word holds */
-	uint32_t extents_used;             /* one bit an extent */
-	bool pinned;                       /* must not be given back right now */
-	uint32_t idle_beats;               /* it has been empty for so long */
+	uint64_t number;       /* window extent / chunk_extents */
+	uint64_t owner_word;   /* what the pool's owner word holds while we lease it */
+	uint64_t space;        /* what the pool's space word holds */
+	uint32_t extents_used; /* one bit an extent */
+	bool pinned;           /* must not be given back right now */
+	uint32_t idle_beats;   /* it has been empty for so long */
 	struct dm_chunk *next;
 	struct dm_chunk *previous;
-	struct dm_extent extents[];        /* chunk_extents */
+	struct dm_extent extents[]; /* chunk_extents */
 };
 
 struct dm_bin {
 	struct dm_slab *current;
-	struct dm_slab *partial;           /* lists of slabs of this heap and class */
-	struct dm_slab *full;              /* a queue: those that filled up first are looked at first for frees */
+	struct dm_slab *partial; /* lists of slabs of this heap and class */
+	struct dm_slab *full;    /* a queue: those that filled up first are looked at first for frees */
 	struct dm_slab *full_last;
-	uint32_t spare;                    /* wholly free slabs among them: at most one is kept */
+	uint32_t spare; /* wholly free slabs among them: at most one is kept */
 };
 
 /* One thread's share.  Kept on a list of unused ones when its thread or pool is gone, never given back to malloc. */
 struct dm_heap {
-	struct dm_shared *shared;          /* NULL: unused */
-	uint64_t attach_id;                /* of `shared`: a thread's stale pointer to this heap is found out by it */
-	uint32_t id;                       /* number in the pool's heap table */
-	struct dm_heap **owner_thread;     /* the array of the thread that has it: two threads can't meet in one */
-	uint64_t version;                  /* of its next tagged word */
-	uint64_t version_end;              /* versions below this are reserved in the pool for us */
-	struct dm_heap *next;              /* list of shared->heaps */
+	struct dm_shared *shared;      /* NULL: unused */
+	uint64_t attach_id;            /* of `shared`: a thread's stale pointer to this heap is found out by it */
+	uint32_t id;                   /* number in the pool's heap table */
+	struct dm_heap **owner_thread; /* the array of the thread that has it: two threads can't meet in one */
+	uint64_t version;              /* of its next tagged word */
+	uint64_t version_end;          /* versions below this are reserved in the pool for us */
+	struct dm_heap *next;          /* list of shared->heaps */
 	struct dm_bin bins[DM_CLASSES_MAX];
 };
 
@@ -119,22 +119,22 @@ struct dm_shared {
 	unsigned tls_index;
 	struct dm_geometry geometry;
 	struct dm_classes classes;
-	unsigned chunk_shift;              /* log2 of the chunk size in bytes */
-	uint64_t chunk_numbers;            /* length of `chunks` */
+	unsigned chunk_shift;               /* log2 of the chunk size in bytes */
+	uint64_t chunk_numbers;             /* length of `chunks` */
 	_Atomic(struct dm_chunk *) *chunks; /* by chunk number: those that we lease */
 	_Atomic uint64_t bad_frees;
 
 	pthread_mutex_t lock;
-	struct dm_chunk *leased;           /* list */
-	struct dm_chunk *unused_chunks;    /* list of structures to use again */
+	struct dm_chunk *leased;        /* list */
+	struct dm_chunk *unused_chunks; /* list of structures to use again */
 	struct dm_slab *unused_slabs;
 	struct dm_slab *abandoned[DM_CLASSES_MAX]; /* lists of slabs whose thread ended */
-	struct dm_extent *slab_extents;    /* list of slab extents with free units */
-	struct dm_heap *heaps;             /* list */
-	uint64_t lease_hint;               /* chunk to look at first when leasing */
+	struct dm_extent *slab_extents;            /* list of slab extents with free units */
+	struct dm_heap *heaps;                     /* list */
+	uint64_t lease_hint;                       /* chunk to look at first when leasing */
 	uint64_t orphan_hint;
-	uint64_t empty_chunks;             /* leased chunks without anything in them */
-	bool left;                         /* the member is leaving: nothing is leased any more */
+	uint64_t empty_chunks; /* leased chunks without anything in them */
+	bool left;             /* the member is leaving: nothing is leased any more */
 };
 
 /* One-time set-up for an attached pool whose member has joined or is about to. */
@@ -165,14 +165,14 @@ uint32_t dm_shared_owner(struct dm_shared *shared, uint64_t offset);
 /* Descriptor of a block that is named by its address alone: checked copies of what the pool says (block.c). */
 struct dm_place {
 	const struct dm_segment *segment;
-	uint64_t extent;                   /* in the segment's data */
-	uint64_t index;                    /* window extent */
+	uint64_t extent; /* in the segment's data */
+	uint64_t index;  /* window extent */
 	enum dm_extent_kind kind;
 	uint64_t run_extents;
-	uint32_t unit;                     /* SLABS: where the slab starts */
+	uint32_t unit; /* SLABS: where the slab starts */
 	uint32_t class_index;
-	uint32_t block;                    /* number in the slab */
-	bool aligned;                      /* the address is the start of a block or run */
+	uint32_t block; /* number in the slab */
+	bool aligned;   /* the address is the start of a block or run */
 };
 int dm_place_find(struct dm_shared *shared, uint64_t offset, struct dm_place *place);
 /* True when the offset lies inside a run, behind its first extent. */
@@ -192,7 +192,8 @@ void dm_full_remove(struct dm_bin *bin, struct dm_slab *slab);
 /* slab.c; with the lock held unless said otherwise */
 struct dm_slab *dm_slab_create(struct dm_shared *shared, struct dm_heap *heap, uint32_t class_index);
 void dm_slab_destroy(struct dm_shared *shared, struct dm_slab *slab);
-struct dm_slab *dm_slab_structure(struct dm_shared *shared, struct dm_extent *extent, uint32_t unit, uint32_t class_index);
+struct dm_slab *dm_slab_structure(struct dm_shared *shared, struct dm_extent *extent, uint32_t unit,
+                                  uint32_t class_index);
 /* Clear the freed bits and set the free bits.  By the slab's owner; returns how many blocks came back. */
 uint32_t dm_slab_collect(struct dm_shared *shared, struct dm_slab *slab);
 /* Hand the slab to a heap, or to nobody (NULL).  Writes the owner word. */

@@ -59,7 +59,8 @@ void dm_full_remove(struct dm_bin *bin, struct dm_slab *slab)
 }
 
 /* Local structure for the slab that starts at `unit`; the caller fills in free_count. */
-struct dm_slab *dm_slab_structure(struct dm_shared *shared, struct dm_extent *extent, uint32_t unit, uint32_t class_index)
+struct dm_slab *dm_slab_structure(struct dm_shared *shared, struct dm_extent *extent, uint32_t unit,
+                                  uint32_t class_index)
 {
 	const struct dm_segment *segment = extent->chunk->segment;
 	const struct dm_class *class = &shared->classes.classes[class_index];
@@ -157,13 +158,14 @@ static struct dm_extent *start_extent(struct dm_shared *shared)
 	if (extent == NULL)
 		return NULL;
 	segment = extent->chunk->segment;
-	if (dm_window_refresh(shared->window, dm_geometry_slab(shared->window, &shared->geometry, segment,
-	                                                       extent->index - segment->data_first, 0),
-	                      (uint64_t)DM_UNITS_PER_EXTENT * shared->geometry.slab_local_bytes) != 0)
+	if (dm_window_refresh(
+			shared->window,
+			dm_geometry_slab(shared->window, &shared->geometry, segment, extent->index - segment->data_first, 0),
+			(uint64_t)DM_UNITS_PER_EXTENT * shared->geometry.slab_local_bytes) != 0)
 		dm_log(DMEM_LOG_ERROR, "the slab headers of extent %llu could not be read", (unsigned long long)extent->index);
 	for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT; unit++) {
-		struct dm_slab_pm *header = dm_geometry_slab(shared->window, &shared->geometry, segment,
-		                                             extent->index - segment->data_first, unit);
+		struct dm_slab_pm *header =
+			dm_geometry_slab(shared->window, &shared->geometry, segment, extent->index - segment->data_first, unit);
 
 		if (header->desc != 0)
 			set_header(shared, header, 0, DM_SLAB_FREE, 0);
@@ -203,8 +205,8 @@ static void commit_slab(struct dm_shared *shared, struct dm_slab *slab)
 	if (dm_window_publish(shared->window, slab->bits, slab->class->bit_words * sizeof(uint64_t)) != 0)
 		dm_log(DMEM_LOG_ERROR, "the free bits of slab %llu could not be published", (unsigned long long)slab->number);
 	for (uint32_t i = 1; i < slab->class->units; i++)
-		set_header(shared, (struct dm_slab_pm *)(line + (uint64_t)i * shared->geometry.slab_local_bytes), slab->number + i,
-		           DM_SLAB_CONTINUED, (uint64_t)i << 16);
+		set_header(shared, (struct dm_slab_pm *)(line + (uint64_t)i * shared->geometry.slab_local_bytes),
+		           slab->number + i, DM_SLAB_CONTINUED, (uint64_t)i << 16);
 	DM_CRASH_POINT(SLAB_PREPARED);
 	set_header(shared, slab->header, slab->number, DM_SLAB_SLAB, slab->class_index | (uint64_t)slab->class->units << 8);
 	DM_CRASH_POINT(SLAB_COMMITTED);
@@ -244,8 +246,8 @@ void dm_slab_destroy(struct dm_shared *shared, struct dm_slab *slab)
 	set_header(shared, slab->header, slab->number, DM_SLAB_FREE, 0);
 	DM_CRASH_POINT(SLAB_DESTROYED);
 	for (uint32_t i = 1; i < slab->class->units; i++)
-		set_header(shared, (struct dm_slab_pm *)(line + (uint64_t)i * shared->geometry.slab_local_bytes), slab->number + i,
-		           DM_SLAB_FREE, 0);
+		set_header(shared, (struct dm_slab_pm *)(line + (uint64_t)i * shared->geometry.slab_local_bytes),
+		           slab->number + i, DM_SLAB_FREE, 0);
 	drop_structure(shared, slab);
 	dm_extent_relist(shared, extent);
 	if (extent->units_used == 0) {
@@ -260,7 +262,8 @@ static uint32_t collect_word(struct dm_shared *shared, struct dm_slab *slab, uin
 {
 	uint64_t *bits = &slab->bits[word / 2];
 	uint32_t blocks = slab->class->blocks - word * DM_FREED_BITS;
-	uint32_t real = blocks >= DM_FREED_BITS ? UINT32_MAX : (UINT32_C(1) << blocks) - 1; /* bits that stand for a block */
+	uint32_t real =
+		blocks >= DM_FREED_BITS ? UINT32_MAX : (UINT32_C(1) << blocks) - 1; /* bits that stand for a block */
 	uint32_t collected = 0;
 	uint64_t old;
 

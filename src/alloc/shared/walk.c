@@ -18,7 +18,7 @@
 #include "base/error.h"
 
 #define FINDING_BYTES 256
-#define LOOKS 3
+#define LOOKS         3
 #define LOOK_PAUSE_NS (5 * DM_NS_PER_MS)
 #define FINDINGS_KEPT 8u /* of one chunk; the rest is counted */
 
@@ -27,7 +27,7 @@ struct chunk_look {
 	const struct dm_segment *segment;
 	uint64_t chunk;
 	uint64_t owner_word;
-	struct dm_walk *walk;     /* NULL while only checking */
+	struct dm_walk *walk; /* NULL while only checking */
 	uint64_t findings;
 	char kept[FINDINGS_KEPT][FINDING_BYTES];
 };
@@ -53,8 +53,8 @@ static void tell(struct dm_walk *walk, const char *sentence)
 
 /* --- slabs --- */
 
-static uint32_t count_bits(struct chunk_look *look, struct dm_slab_pm *header, const uint64_t *freed, const struct dm_class *class,
-                           uint64_t number, uint32_t *waiting)
+static uint32_t count_bits(struct chunk_look *look, struct dm_slab_pm *header, const uint64_t *freed,
+                           const struct dm_class *class, uint64_t number, uint32_t *waiting)
 {
 	const uint64_t *bits = dm_slab_bits(header);
 	uint32_t live = 0;
@@ -102,12 +102,14 @@ static void check_continued(struct chunk_look *look, uint64_t in_segment, uint64
 	struct dm_shared *shared = look->shared;
 
 	for (uint32_t i = 1; i < units; i++) {
-		const struct dm_slab_pm *header = dm_geometry_slab(shared->window, &shared->geometry, look->segment, in_segment, unit + i);
+		const struct dm_slab_pm *header =
+			dm_geometry_slab(shared->window, &shared->geometry, look->segment, in_segment, unit + i);
 		uint64_t argument;
 		unsigned kind;
 
 		if (dm_shared_refresh(shared, index, header, sizeof(*header)) != 0 ||
-		    !dm_desc_read(__atomic_load_n(&header->desc, __ATOMIC_ACQUIRE), index * DM_UNITS_PER_EXTENT + unit + i, &kind, &argument) ||
+		    !dm_desc_read(__atomic_load_n(&header->desc, __ATOMIC_ACQUIRE), index * DM_UNITS_PER_EXTENT + unit + i,
+		                  &kind, &argument) ||
 		    kind != DM_SLAB_CONTINUED || argument >> 16 != i)
 			find(look, "unit %u of extent %" PRIu64 " does not say that it continues its slab", unit + i, index);
 	}
@@ -138,9 +140,9 @@ static uint32_t look_at_unit(struct chunk_look *look, uint64_t in_segment, struc
 	}
 	class = &shared->classes.classes[argument & 0xff];
 	slab = (struct dm_walk_slab){.class_index = (uint32_t)(argument & 0xff), .blocks = class->blocks};
-	slab.blocks_live = count_bits(look, header,
-	                              dm_geometry_freed(shared->window, &shared->geometry, look->segment, in_segment, unit), class,
-	                              number, &slab.blocks_waiting);
+	slab.blocks_live =
+		count_bits(look, header, dm_geometry_freed(shared->window, &shared->geometry, look->segment, in_segment, unit),
+	               class, number, &slab.blocks_waiting);
 	check_slab_owner(look, header, number);
 	check_continued(look, in_segment, extent->index, unit, class->units);
 	extent->blocks_live += slab.blocks_live;
@@ -159,7 +161,8 @@ static void check_run_parts(struct chunk_look *look, uint64_t in_segment, uint64
 	uint32_t per_chunk = shared->geometry.chunk_extents;
 
 	for (uint64_t back = per_chunk - in_segment % per_chunk; back < extents; back += per_chunk) {
-		const struct dm_extent_pm *local = dm_geometry_extent(shared->window, &shared->geometry, look->segment, in_segment + back);
+		const struct dm_extent_pm *local =
+			dm_geometry_extent(shared->window, &shared->geometry, look->segment, in_segment + back);
 		uint64_t argument;
 		unsigned kind;
 
@@ -167,7 +170,8 @@ static void check_run_parts(struct chunk_look *look, uint64_t in_segment, uint64
 		    !dm_desc_read(__atomic_load_n(&local->desc, __ATOMIC_ACQUIRE), index + back, &kind, &argument) ||
 		    kind != DM_EXTENT_CONTINUED || argument >> DM_CONTINUED_SHIFT != back ||
 		    (argument & DM_CONTINUED_MASK) != extents - back)
-			find(look, "extent %" PRIu64 " does not say that it continues the run of extent %" PRIu64, index + back, index);
+			find(look, "extent %" PRIu64 " does not say that it continues the run of extent %" PRIu64, index + back,
+			     index);
 	}
 }
 
@@ -179,12 +183,15 @@ static bool is_given_up(struct chunk_look *look, uint64_t in_segment)
 
 	return dm_word_load(look->shared->window,
 	                    &dm_geometry_chunk_atomic(look->shared->window, &look->shared->geometry, look->segment,
-	                                              in_segment / per_chunk)->freed, &word) == 0 &&
+	                                              in_segment / per_chunk)
+	                         ->freed,
+	                    &word) == 0 &&
 	       (word >> in_segment % per_chunk & 1);
 }
 
 /* Gives the kind of the run. */
-static enum dm_extent_kind check_continues(struct chunk_look *look, uint64_t in_segment, uint64_t index, uint64_t argument)
+static enum dm_extent_kind check_continues(struct chunk_look *look, uint64_t in_segment, uint64_t index,
+                                           uint64_t argument)
 {
 	uint64_t back = argument >> DM_CONTINUED_SHIFT;
 	const struct dm_extent_pm *head;
@@ -212,17 +219,20 @@ static uint64_t look_at_extent(struct chunk_look *look, uint64_t in_segment, uin
 	struct dm_shared *shared = look->shared;
 	struct dm_extent_pm *local = dm_geometry_extent(shared->window, &shared->geometry, look->segment, in_segment);
 	bool leased = dm_chunk_owner_state(look->owner_word) == DM_CHUNK_LEASED;
-	struct dm_walk_extent extent = {.index = look->segment->data_first + in_segment, .device = look->segment->device,
+	struct dm_walk_extent extent = {.index = look->segment->data_first + in_segment,
+	                                .device = look->segment->device,
 	                                .owner = leased ? dm_chunk_owner_slot(look->owner_word) : DM_NO_SLOT};
 	uint64_t covered = 1;
 	uint64_t argument;
 	uint64_t flags = 0;
 	unsigned kind;
 
-	(void)dm_word_load(shared->window, &dm_geometry_extent_atomic(shared->window, &shared->geometry, look->segment, in_segment)->flags,
+	(void)dm_word_load(shared->window,
+	                   &dm_geometry_extent_atomic(shared->window, &shared->geometry, look->segment, in_segment)->flags,
 	                   &flags);
 	if (dm_shared_refresh(shared, extent.index, local, sizeof(*local)) != 0 ||
-	    !dm_desc_read(__atomic_load_n(&local->desc, __ATOMIC_ACQUIRE), extent.index, &kind, &argument) || kind > DM_EXTENT_QUARANTINED) {
+	    !dm_desc_read(__atomic_load_n(&local->desc, __ATOMIC_ACQUIRE), extent.index, &kind, &argument) ||
+	    kind > DM_EXTENT_QUARANTINED) {
 		find(look, "the descriptor of extent %" PRIu64 " is damaged", extent.index);
 		kind = DM_EXTENT_QUARANTINED;
 	} else if (flags & DM_EXTENT_FLAG_QUARANTINED) {
@@ -277,8 +287,9 @@ static void check_chunk_owner(struct chunk_look *look)
 	if (dm_chunk_owner_state(look->owner_word) != DM_CHUNK_LEASED)
 		return;
 	if (slot >= look->shared->members->slots_max || dm_members_view(look->shared->members, slot, &view) != 0)
-		find(look, "chunk %" PRIu64 " of the segment at extent %" PRIu64 " is leased to member slot %u, where nobody is", look->chunk,
-		     look->segment->window_first, slot);
+		find(look,
+		     "chunk %" PRIu64 " of the segment at extent %" PRIu64 " is leased to member slot %u, where nobody is",
+		     look->chunk, look->segment->window_first, slot);
 }
 
 static int walk_chunk(struct chunk_look *look, struct dm_walk *walk)

@@ -8,11 +8,11 @@
 #include "alloc/shared/shared.h"
 
 struct dm_walk_extent {
-	uint64_t index;            /* window extent */
+	uint64_t index; /* window extent */
 	uint32_t device;
-	uint32_t owner;            /* slot; DM_NO_SLOT */
-	enum dm_extent_kind kind;  /* FREE: leased and empty; the later parts of a run have the kind of its head */
-	uint64_t run_extents;      /* at the head of a run */
+	uint32_t owner;           /* slot; DM_NO_SLOT */
+	enum dm_extent_kind kind; /* FREE: leased and empty; the later parts of a run have the kind of its head */
+	uint64_t run_extents;     /* at the head of a run */
 	uint64_t blocks_live;
 	uint64_t bytes_live;
 	uint64_t bytes_waiting;
@@ -35,7 +35,8 @@ struct dm_walk {
 	bool ended;        /* a callback wanted no more */
 };
 
-/* Extents of leased and orphaned chunks, ascending in each segment.  A value other than 0 from a callback ends the walk.  Findings
+/* Extents of leased and orphaned chunks, ascending in each segment.  A value other than 0 from a callback ends the
+ * walk.  Findings
  * are looked at again before they are told, because members go on meanwhile. */
 int dm_walk_pool(struct dm_shared *shared, struct dm_walk *walk);
 

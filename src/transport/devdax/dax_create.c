@@ -38,11 +38,17 @@ static int check_size(const struct dm_dax *dax, uint64_t size_bytes)
 	const struct dm_device *device = &dax->device;
 
 	if (size_bytes == 0 || !dm_is_aligned(size_bytes, device->align_bytes))
-		return dm_fail(DMEM_E_OPTION, "a pool of %" PRIu64 " bytes can't be made on %s: give a multiple of the device's alignment, %"
-		               PRIu64 " MiB, or no size for all of it", size_bytes, dax->path, device->align_bytes / DM_MIB);
+		return dm_fail(DMEM_E_OPTION,
+		               "a pool of %" PRIu64
+		               " bytes can't be made on %s: give a multiple of the device's alignment, %" PRIu64
+		               " MiB, or no size for all of it",
+		               size_bytes, dax->path, device->align_bytes / DM_MIB);
 	if (size_bytes > device->size_bytes)
-		return dm_fail(-ENOSPC, "a pool of %" PRIu64 " MiB is more than %s has: %" PRIu64 " MiB; leave the size out to have all of "
-		               "it", size_bytes / DM_MIB, dax->path, device->size_bytes / DM_MIB);
+		return dm_fail(-ENOSPC,
+		               "a pool of %" PRIu64 " MiB is more than %s has: %" PRIu64
+		               " MiB; leave the size out to have all of "
+		               "it",
+		               size_bytes / DM_MIB, dax->path, device->size_bytes / DM_MIB);
 	return 0;
 }
 
@@ -55,11 +61,12 @@ int dm_dax_claim(struct dm_dax *dax, uint64_t size_bytes)
 	if (fd < 0)
 		return fd;
 	if (flock(fd, LOCK_EX | LOCK_NB) != 0)
-		return dm_fail(errno == EWOULDBLOCK ? -EEXIST : -errno, "%s is being made a pool by another process: wait for it", dax->path);
+		return dm_fail(errno == EWOULDBLOCK ? -EEXIST : -errno,
+		               "%s is being made a pool by another process: wait for it", dax->path);
 	err = holds_pool(dax, &holds);
 	if (err == 0 && holds)
-		err = dm_fail(-EEXIST, "%s holds a pool already: remove it with 'dmemctl destroy %s' if nobody needs it", dax->path,
-		              dax->device.name);
+		err = dm_fail(-EEXIST, "%s holds a pool already: remove it with 'dmemctl destroy %s' if nobody needs it",
+		              dax->path, dax->device.name);
 	if (err != 0) {
 		flock(fd, LOCK_UN);
 		return err;

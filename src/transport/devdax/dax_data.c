@@ -35,9 +35,10 @@ static int passage_open(struct dm_dax *dax, const char *what, uint64_t offset, u
 		return fd;
 	mapping = mmap(NULL, last + align - first, PROT_READ | PROT_WRITE, MAP_SHARED, fd, (off_t)first);
 	if (mapping == MAP_FAILED)
-		return dm_fail(-errno, "cannot %s %" PRIu64 " bytes at offset %" PRIu64 " of %s: it can't be mapped: %s", what, bytes, offset,
-		               dax->path, dmem_strerror(-errno));
-	*passage = (struct passage){.mapping = mapping, .bytes = last + align - first, .at = (char *)mapping + (offset - first)};
+		return dm_fail(-errno, "cannot %s %" PRIu64 " bytes at offset %" PRIu64 " of %s: it can't be mapped: %s", what,
+		               bytes, offset, dax->path, dmem_strerror(-errno));
+	*passage =
+		(struct passage){.mapping = mapping, .bytes = last + align - first, .at = (char *)mapping + (offset - first)};
 	return 0;
 }
 

@@ -20,16 +20,17 @@ struct dm_dax_mapping {
 };
 
 struct dm_dax {
-	struct dm_device device; /* first, so that a struct dm_device * is one of this; its size_bytes is what may be touched */
-	_Atomic int fd;          /* use dm_dax_fd() */
-	dev_t node_device;       /* which device node it is */
+	struct dm_device
+		device;        /* first, so that a struct dm_device * is one of this; its size_bytes is what may be touched */
+	_Atomic int fd;    /* use dm_dax_fd() */
+	dev_t node_device; /* which device node it is */
 	ino_t node_inode;
 	dev_t node_number;
-	bool creating;           /* made by create, which nobody has committed: the descriptor holds flock() */
-	_Atomic bool loss_told;  /* probe() has logged that the device is gone */
+	bool creating;          /* made by create, which nobody has committed: the descriptor holds flock() */
+	_Atomic bool loss_told; /* probe() has logged that the device is gone */
 	struct dm_flush_count flushes;
-	char path[64];           /* "/dev/dax0.0" */
-	char sysfs[96];          /* where the kernel tells its present state: "size", "driver" */
+	char path[64];  /* "/dev/dax0.0" */
+	char sysfs[96]; /* where the kernel tells its present state: "size", "driver" */
 	_Atomic(struct dm_dax_mapping *) mappings;
 };
 

@@ -38,11 +38,15 @@ static int find_by_path(const struct dm_found *found, const char *path, struct d
 		return say_no_node(found, path, -errno);
 	if (!S_ISCHR(status.st_mode))
 		return dm_fail(DMEM_E_UNSUPPORTED, "%s is %s, and no DAX device: %s; DAX devices here: %s", path,
-		               S_ISREG(status.st_mode) ? "a regular file" : S_ISBLK(status.st_mode) ? "a block device" :
-		               S_ISDIR(status.st_mode) ? "a directory" : "no character device",
-		               S_ISREG(status.st_mode) ? "name a pool in a file as file:" :
-		               S_ISBLK(status.st_mode) ? "make a namespace in mode devdax of it ('ndctl create-namespace -f -m devdax "
-		               "-e NAMESPACE')" : "name a device such as /dev/dax0.0",
+		               S_ISREG(status.st_mode)   ? "a regular file"
+		               : S_ISBLK(status.st_mode) ? "a block device"
+		               : S_ISDIR(status.st_mode) ? "a directory"
+		                                         : "no character device",
+		               S_ISREG(status.st_mode) ? "name a pool in a file as file:"
+		               : S_ISBLK(status.st_mode)
+		                   ? "make a namespace in mode devdax of it ('ndctl create-namespace -f -m devdax "
+		                     "-e NAMESPACE')"
+		                   : "name a device such as /dev/dax0.0",
 		               dm_discover_list_daxes(found, list, sizeof(list)));
 	for (size_t i = 0; i < found->dax_count; i++) {
 		if (makedev(found->daxes[i].major, found->daxes[i].minor) != status.st_rdev)
@@ -53,9 +57,11 @@ static int find_by_path(const struct dm_found *found, const char *path, struct d
 		strcpy(facts->path, path);
 		return 0;
 	}
-	return dm_fail(DMEM_E_UNSUPPORTED, "%s is a character device (%u:%u), but none of the dax subsystem: DAX devices here: %s; "
-	               "make one with 'daxctl reconfigure-device -m devdax' or 'ndctl create-namespace -m devdax'", path,
-	               major(status.st_rdev), minor(status.st_rdev), dm_discover_list_daxes(found, list, sizeof(list)));
+	return dm_fail(DMEM_E_UNSUPPORTED,
+	               "%s is a character device (%u:%u), but none of the dax subsystem: DAX devices here: %s; "
+	               "make one with 'daxctl reconfigure-device -m devdax' or 'ndctl create-namespace -m devdax'",
+	               path, major(status.st_rdev), minor(status.st_rdev),
+	               dm_discover_list_daxes(found, list, sizeof(list)));
 }
 
 /* The device that a URI of either scheme means, checked. */
@@ -85,10 +91,14 @@ static int say_not_opened(const char *path, int err)
 	switch (-err) {
 	case EACCES:
 	case EPERM:
-		return dm_fail(err, "%s cannot be opened: user %u needs read and write permission on it: chown or chmod it (a rule of "
-		               "udev makes that last), or run as its owner", path, geteuid());
+		return dm_fail(
+			err,
+			"%s cannot be opened: user %u needs read and write permission on it: chown or chmod it (a rule of "
+			"udev makes that last), or run as its owner",
+			path, geteuid());
 	case ENXIO:
-		return dm_fail(DMEM_E_UNSUPPORTED, "%s has no driver: 'daxctl reconfigure-device -m devdax' gives it one", path);
+		return dm_fail(DMEM_E_UNSUPPORTED, "%s has no driver: 'daxctl reconfigure-device -m devdax' gives it one",
+		               path);
 	case EMFILE:
 		return dm_fail(err, "%s cannot be opened: this process has as many open files as it may (see ulimit -n)", path);
 	default:

@@ -29,8 +29,8 @@ static bool is_our_node(const struct dm_dax *dax, int fd)
 {
 	struct stat status;
 
-	return fd >= 0 && fstat(fd, &status) == 0 && status.st_dev == dax->node_device && status.st_ino == dax->node_inode &&
-	       status.st_rdev == dax->node_number;
+	return fd >= 0 && fstat(fd, &status) == 0 && status.st_dev == dax->node_device &&
+	       status.st_ino == dax->node_inode && status.st_rdev == dax->node_number;
 }
 
 int dm_dax_fd(struct dm_dax *dax)
@@ -44,8 +44,10 @@ int dm_dax_fd(struct dm_dax *dax)
 	if (!is_our_node(dax, again)) {
 		if (again >= 0)
 			close(again);
-		return dm_fail(-EBADF, "this program closed the descriptor of %s, and the device can't be opened again by that name: "
-		               "keep descriptors that the program did not open", dax->path);
+		return dm_fail(-EBADF,
+		               "this program closed the descriptor of %s, and the device can't be opened again by that name: "
+		               "keep descriptors that the program did not open",
+		               dax->path);
 	}
 	if (!atomic_compare_exchange_strong(&dax->fd, &fd, again)) { /* another thread was faster */
 		close(again);
@@ -108,8 +110,8 @@ int dm_dax_check_range(const struct dm_dax *dax, const char *what, uint64_t offs
 {
 	if (dm_range_inside(offset, bytes, dax->device.size_bytes))
 		return 0;
-	return dm_fail(-EINVAL, "cannot %s %" PRIu64 " bytes at offset %" PRIu64 " of %s: it has %" PRIu64 " bytes", what, bytes,
-	               offset, dax->path, dax->device.size_bytes);
+	return dm_fail(-EINVAL, "cannot %s %" PRIu64 " bytes at offset %" PRIu64 " of %s: it has %" PRIu64 " bytes", what,
+	               bytes, offset, dax->path, dax->device.size_bytes);
 }
 
 /* What the kernel says of the device's size now; 0 when the device is gone or has no driver. */
@@ -142,8 +144,9 @@ static int dax_size(struct dm_device *device, uint64_t *bytes)
 
 static int dax_probe(struct dm_device *device)
 {
-	static const char sentence[] = "%s has %" PRIu64 " bytes of %" PRIu64 " left: its driver was unbound, or it was made smaller "
-	                               "or removed while in use, and what lay there is lost; see 'dmemctl devices'";
+	static const char sentence[] =
+		"%s has %" PRIu64 " bytes of %" PRIu64 " left: its driver was unbound, or it was made smaller "
+		"or removed while in use, and what lay there is lost; see 'dmemctl devices'";
 	struct dm_dax *dax = dm_dax_of(device);
 	uint64_t now = present_bytes(dax);
 
@@ -163,8 +166,10 @@ static int dax_map(struct dm_device *device, uint64_t offset, uint64_t bytes, vo
 
 	if (bytes == 0 || !dm_is_aligned(offset, align) || !dm_is_aligned(bytes, align) ||
 	    !dm_is_aligned((uintptr_t)address, align))
-		return dm_fail(-EINVAL, "%s cannot be mapped from %#" PRIx64 ", %#" PRIx64 " bytes, at %p: all are multiples of its "
-		               "alignment %#" PRIx64, dax->path, offset, bytes, address, align);
+		return dm_fail(-EINVAL,
+		               "%s cannot be mapped from %#" PRIx64 ", %#" PRIx64 " bytes, at %p: all are multiples of its "
+		               "alignment %#" PRIx64,
+		               dax->path, offset, bytes, address, align);
 	err = dm_dax_check_range(dax, "map", offset, bytes);
 	if (err != 0)
 		return err;
@@ -179,32 +184,18 @@ static int dax_map(struct dm_device *device, uint64_t offset, uint64_t bytes, vo
 	return dm_fail(err, "%s cannot be mapped at %p: %s", dax->path, address, dmem_strerror(err));
 }
 
-#define DAX_REGION                       \
-	{                                    \
-		.open = dm_dax_open,             \
-		.capacity = dm_dax_capacity,     \
-		.create = dm_dax_create,         \
-		.commit = dm_dax_commit,         \
-		.destroy = dm_dax_destroy,       \
-		.close = dax_close,              \
-		.size = dax_size,                \
-		.map = dax_map,                  \
+#define DAX_REGION                                                                                          \
+	{                                                                                                       \
+		.open = dm_dax_open, .capacity = dm_dax_capacity, .create = dm_dax_create, .commit = dm_dax_commit, \
+		.destroy = dm_dax_destroy, .close = dax_close, .size = dax_size, .map = dax_map,                    \
 	}
 
-#define DAX_DATA                         \
-	{                                    \
-		.read = dm_dax_read,             \
-		.write = dm_dax_write,           \
-		.publish = dm_dax_publish,       \
-		.refresh = dm_dax_refresh,       \
-		.handoff = dm_dax_handoff,       \
-		.publish_all = dm_dax_publish_all, \
-		.refresh_all = dm_dax_refresh_all, \
-		.load = dm_coherent_load,        \
-		.store = dm_coherent_store,      \
-		.exchange = dm_coherent_exchange, \
-		.cas = dm_coherent_cas,          \
-		.add = dm_coherent_add,          \
+#define DAX_DATA                                                                                          \
+	{                                                                                                     \
+		.read = dm_dax_read, .write = dm_dax_write, .publish = dm_dax_publish, .refresh = dm_dax_refresh, \
+		.handoff = dm_dax_handoff, .publish_all = dm_dax_publish_all, .refresh_all = dm_dax_refresh_all,  \
+		.load = dm_coherent_load, .store = dm_coherent_store, .exchange = dm_coherent_exchange,           \
+		.cas = dm_coherent_cas, .add = dm_coherent_add,                                                   \
 	}
 
 const struct dm_transport dm_transport_dax = {

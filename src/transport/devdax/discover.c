@@ -163,7 +163,8 @@ static int add_region(struct dm_found *found, const struct dm_cxl *lib, struct c
 		struct cxl_memdev *memdev = decoder != NULL ? lib->cxl_decoder_get_memdev(decoder) : NULL;
 
 		if (memdev != NULL)
-			copy_name(region->targets[region->target_count++], DM_FOUND_NAME_BYTES, lib->cxl_memdev_get_devname(memdev));
+			copy_name(region->targets[region->target_count++], DM_FOUND_NAME_BYTES,
+			          lib->cxl_memdev_get_devname(memdev));
 	}
 	return 0;
 }
@@ -173,8 +174,8 @@ static int add_regions(struct dm_found *found, const struct dm_cxl *lib, struct 
 {
 	int err = 0;
 
-	for (struct cxl_decoder *decoder = lib->cxl_decoder_get_first(lib->cxl_bus_get_port(bus)); decoder != NULL && err == 0;
-	     decoder = lib->cxl_decoder_get_next(decoder)) {
+	for (struct cxl_decoder *decoder = lib->cxl_decoder_get_first(lib->cxl_bus_get_port(bus));
+	     decoder != NULL && err == 0; decoder = lib->cxl_decoder_get_next(decoder)) {
 		for (struct cxl_region *region = lib->cxl_region_get_first(decoder); region != NULL && err == 0;
 		     region = lib->cxl_region_get_next(region))
 			err = add_region(found, lib, region);
@@ -197,7 +198,8 @@ int dm_discover_cxl(struct dm_found *found)
 	for (struct cxl_memdev *memdev = lib->cxl_memdev_get_first(context); memdev != NULL && err == 0;
 	     memdev = lib->cxl_memdev_get_next(memdev))
 		err = add_memdev(found, lib, memdev);
-	for (struct cxl_bus *bus = lib->cxl_bus_get_first(context); bus != NULL && err == 0; bus = lib->cxl_bus_get_next(bus))
+	for (struct cxl_bus *bus = lib->cxl_bus_get_first(context); bus != NULL && err == 0;
+	     bus = lib->cxl_bus_get_next(bus))
 		err = add_regions(found, lib, bus);
 	lib->cxl_unref(context);
 	return err;

@@ -7,7 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define DM_FOUND_NAME_BYTES 32
+#define DM_FOUND_NAME_BYTES  32
 #define DM_FOUND_TARGETS_MAX 16
 
 /* A CXL memory device, as a card or a multi-headed box shows it to this host. */
@@ -17,7 +17,7 @@ struct dm_found_memdev {
 	uint64_t serial;
 	uint64_t volatile_bytes;
 	uint64_t persistent_bytes;
-	int node;                       /* NUMA node, -1 when not known */
+	int node; /* NUMA node, -1 when not known */
 };
 
 /* Memory of one or more devices that the host decodes as one range of addresses. */
@@ -36,14 +36,14 @@ enum dm_found_mode {
 };
 
 struct dm_found_dax {
-	char name[DM_FOUND_NAME_BYTES]; /* "dax0.0" */
-	char path[64];                  /* "/dev/dax0.0" */
+	char name[DM_FOUND_NAME_BYTES];   /* "dax0.0" */
+	char path[64];                    /* "/dev/dax0.0" */
 	char region[DM_FOUND_NAME_BYTES]; /* the CXL region it lies on; "" for others */
 	uint64_t size_bytes;
 	uint64_t align_bytes;
 	enum dm_found_mode mode;
-	int node;                       /* NUMA node that its memory is or would be, -1 when not known */
-	unsigned major, minor;          /* of the character device */
+	int node;              /* NUMA node that its memory is or would be, -1 when not known */
+	unsigned major, minor; /* of the character device */
 };
 
 /* Start from {0}; each call below adds what it finds. */

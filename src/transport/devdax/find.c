@@ -18,7 +18,7 @@
 #include "transport/devdax/discover.h"
 
 #define LIST_BYTES 400
-#define ALIGN_MIN (2 * DM_MIB)
+#define ALIGN_MIN  (2 * DM_MIB)
 
 /* Add to a text of at most `bytes`; what does not fit is left out. */
 __attribute__((format(printf, 3, 4))) static void append(char *text, size_t bytes, const char *format, ...)
@@ -45,7 +45,8 @@ static const char *list_memdevs(const struct dm_found *found, char *text, size_t
 	text[0] = '\0';
 	for (size_t i = 0; i < found->memdev_count; i++)
 		append(text, bytes, "%s%s (serial 0x%" PRIx64 ", %" PRIu64 " MiB)", i > 0 ? ", " : "", found->memdevs[i].name,
-		       found->memdevs[i].serial, (found->memdevs[i].volatile_bytes + found->memdevs[i].persistent_bytes) / DM_MIB);
+		       found->memdevs[i].serial,
+		       (found->memdevs[i].volatile_bytes + found->memdevs[i].persistent_bytes) / DM_MIB);
 	return found->memdev_count > 0 ? text : "none";
 }
 
@@ -76,14 +77,16 @@ static int find_memdev(const struct dm_found *found, uint64_t serial, const stru
 		if (found->memdevs[i].serial != serial)
 			continue;
 		if (match != NULL)
-			return dm_fail(DMEM_E_DEVICE, "cxl:0x%" PRIx64 " means %s and %s, whose serial numbers are equal: name the region "
-			               "instead, as in cxl:region0; regions here: %s", serial, match->name, found->memdevs[i].name,
-			               list_regions(found, list, sizeof(list)));
+			return dm_fail(DMEM_E_DEVICE,
+			               "cxl:0x%" PRIx64 " means %s and %s, whose serial numbers are equal: name the region "
+			               "instead, as in cxl:region0; regions here: %s",
+			               serial, match->name, found->memdevs[i].name, list_regions(found, list, sizeof(list)));
 		match = &found->memdevs[i];
 	}
 	if (match == NULL)
-		return dm_fail(-ENOENT, "no CXL memory device has the serial number 0x%" PRIx64 " (%" PRIu64 "); memory devices here: %s",
-		               serial, serial, list_memdevs(found, list, sizeof(list)));
+		return dm_fail(
+			-ENOENT, "no CXL memory device has the serial number 0x%" PRIx64 " (%" PRIu64 "); memory devices here: %s",
+			serial, serial, list_memdevs(found, list, sizeof(list)));
 	*memdev = match;
 	return 0;
 }
@@ -98,15 +101,17 @@ static int find_region_of(const struct dm_found *found, const struct dm_found_me
 		if (!region_has(&found->regions[i], memdev->name))
 			continue;
 		if (match != NULL)
-			return dm_fail(DMEM_E_DEVICE, "cxl:0x%" PRIx64 " is %s, which has more than one region: name one, as in cxl:%s; "
-			               "regions here: %s", memdev->serial, memdev->name, match->name,
-			               list_regions(found, list, sizeof(list)));
+			return dm_fail(DMEM_E_DEVICE,
+			               "cxl:0x%" PRIx64 " is %s, which has more than one region: name one, as in cxl:%s; "
+			               "regions here: %s",
+			               memdev->serial, memdev->name, match->name, list_regions(found, list, sizeof(list)));
 		match = &found->regions[i];
 	}
 	if (match == NULL)
-		return dm_fail(-ENOENT, "the CXL memory device %s (serial 0x%" PRIx64 ") is in no region, so its memory has no "
-		               "addresses: make one with 'cxl create-region'; regions here: %s", memdev->name, memdev->serial,
-		               list_regions(found, list, sizeof(list)));
+		return dm_fail(-ENOENT,
+		               "the CXL memory device %s (serial 0x%" PRIx64 ") is in no region, so its memory has no "
+		               "addresses: make one with 'cxl create-region'; regions here: %s",
+		               memdev->name, memdev->serial, list_regions(found, list, sizeof(list)));
 	*region = match;
 	return 0;
 }
@@ -121,10 +126,12 @@ static int find_region_named(const struct dm_found *found, const char *name, con
 			return 0;
 		}
 	}
-	return dm_fail(-ENOENT, "there is no CXL region %.40s; regions here: %s", name, list_regions(found, list, sizeof(list)));
+	return dm_fail(-ENOENT, "there is no CXL region %.40s; regions here: %s", name,
+	               list_regions(found, list, sizeof(list)));
 }
 
-static int find_dax_on(const struct dm_found *found, const struct dm_found_region *region, const struct dm_found_dax **dax)
+static int find_dax_on(const struct dm_found *found, const struct dm_found_region *region,
+                       const struct dm_found_dax **dax)
 {
 	const struct dm_found_dax *match = NULL;
 	char list[LIST_BYTES];
@@ -133,14 +140,16 @@ static int find_dax_on(const struct dm_found *found, const struct dm_found_regio
 		if (strcmp(found->daxes[i].region, region->name) != 0)
 			continue;
 		if (match != NULL)
-			return dm_fail(DMEM_E_DEVICE, "more than one DAX device lies on %s: name one, as in dax:%s; DAX devices here: %s",
+			return dm_fail(DMEM_E_DEVICE,
+			               "more than one DAX device lies on %s: name one, as in dax:%s; DAX devices here: %s",
 			               region->name, match->path, dm_discover_list_daxes(found, list, sizeof(list)));
 		match = &found->daxes[i];
 	}
 	if (match == NULL)
-		return dm_fail(-ENOENT, "no DAX device lies on %s (%s): enable the region ('cxl enable-region %s'), or make the device "
-		               "('daxctl create-device'); DAX devices here: %s", region->name,
-		               region->enabled ? "enabled" : "not enabled", region->name,
+		return dm_fail(-ENOENT,
+		               "no DAX device lies on %s (%s): enable the region ('cxl enable-region %s'), or make the device "
+		               "('daxctl create-device'); DAX devices here: %s",
+		               region->name, region->enabled ? "enabled" : "not enabled", region->name,
 		               dm_discover_list_daxes(found, list, sizeof(list)));
 	*dax = match;
 	return 0;
@@ -178,8 +187,10 @@ int dm_discover_find(const struct dm_found *found, const char *word, const struc
 		if (err == 0)
 			err = find_region_of(found, memdev, &region);
 	} else {
-		err = dm_fail(DMEM_E_URI, "cxl:%.40s is neither a region (cxl:region0) nor a serial number (cxl:1234, cxl:0x4d2); memory "
-		              "devices here: %s", word, list_memdevs(found, list, sizeof(list)));
+		err = dm_fail(DMEM_E_URI,
+		              "cxl:%.40s is neither a region (cxl:region0) nor a serial number (cxl:1234, cxl:0x4d2); memory "
+		              "devices here: %s",
+		              word, list_memdevs(found, list, sizeof(list)));
 	}
 	return err != 0 ? err : find_dax_on(found, region, dax);
 }
@@ -187,13 +198,19 @@ int dm_discover_find(const struct dm_found *found, const char *word, const struc
 int dm_discover_check(const struct dm_found_dax *dax)
 {
 	if (dax->mode == DM_FOUND_SYSTEM_RAM)
-		return dm_fail(DMEM_E_UNSUPPORTED, "%s is in mode system-ram: the kernel uses it as ordinary memory; make it a device "
-		               "with 'daxctl reconfigure-device -m devdax -f %s'", dax->path, dax->name);
+		return dm_fail(DMEM_E_UNSUPPORTED,
+		               "%s is in mode system-ram: the kernel uses it as ordinary memory; make it a device "
+		               "with 'daxctl reconfigure-device -m devdax -f %s'",
+		               dax->path, dax->name);
 	if (dax->mode == DM_FOUND_DISABLED)
-		return dm_fail(DMEM_E_UNSUPPORTED, "%s is disabled: no driver has it; enable it with 'daxctl reconfigure-device -m devdax "
-		               "%s' (driver device_dax)", dax->path, dax->name);
+		return dm_fail(DMEM_E_UNSUPPORTED,
+		               "%s is disabled: no driver has it; enable it with 'daxctl reconfigure-device -m devdax "
+		               "%s' (driver device_dax)",
+		               dax->path, dax->name);
 	if (!dm_is_power_of_two(dax->align_bytes) || dax->align_bytes < ALIGN_MIN)
-		return dm_fail(DMEM_E_UNSUPPORTED, "%s has an alignment of %" PRIu64 " bytes: pools need 2 MiB or 1 GiB; make it again with "
-		               "'ndctl create-namespace -m devdax -a 2M', or 'daxctl create-device -a 2M'", dax->path, dax->align_bytes);
+		return dm_fail(DMEM_E_UNSUPPORTED,
+		               "%s has an alignment of %" PRIu64 " bytes: pools need 2 MiB or 1 GiB; make it again with "
+		               "'ndctl create-namespace -m devdax -a 2M', or 'daxctl create-device -a 2M'",
+		               dax->path, dax->align_bytes);
 	return 0;
 }

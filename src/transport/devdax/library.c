@@ -46,15 +46,19 @@ int dm_library_load(const char *file, const char *package, const char *const *na
 	if (handle == NULL) {
 		const char *reason = dlerror();
 
-		return dm_fail(DMEM_E_UNSUPPORTED, "%s, which dax: and cxl: need, can't be loaded (%s): install it (Debian: "
-		               "apt-get install %s)", file, reason != NULL ? reason : "no reason given", package);
+		return dm_fail(DMEM_E_UNSUPPORTED,
+		               "%s, which dax: and cxl: need, can't be loaded (%s): install it (Debian: "
+		               "apt-get install %s)",
+		               file, reason != NULL ? reason : "no reason given", package);
 	}
 	for (size_t i = 0; i < count; i++) {
 		table[i] = dlsym(handle, names[i]);
 		if (table[i] == NULL) {
 			dlclose(handle);
-			return dm_fail(DMEM_E_UNSUPPORTED, "%s has no function %s: it is older than libdmem needs: install a newer one "
-			               "(Debian: package %s, version 76 or later)", file, names[i], package);
+			return dm_fail(DMEM_E_UNSUPPORTED,
+			               "%s has no function %s: it is older than libdmem needs: install a newer one "
+			               "(Debian: package %s, version 76 or later)",
+			               file, names[i], package);
 		}
 	}
 	return 0;
@@ -66,7 +70,8 @@ int dm_library_daxctl(const struct dm_daxctl **library)
 
 	pthread_mutex_lock(&lock);
 	if (!daxctl_there)
-		err = dm_library_load("libdaxctl.so.1", "libdaxctl1", daxctl_names, DM_ARRAY_LENGTH(daxctl_names), daxctl.addresses);
+		err = dm_library_load("libdaxctl.so.1", "libdaxctl1", daxctl_names, DM_ARRAY_LENGTH(daxctl_names),
+		                      daxctl.addresses);
 	daxctl_there = daxctl_there || err == 0;
 	pthread_mutex_unlock(&lock);
 	if (err == 0)

@@ -11,19 +11,21 @@
 #include <cxl/libcxl.h>
 #include <daxctl/libdaxctl.h>
 
-#define DM_DAXCTL_FUNCTIONS(X)                                                                                    \
-	X(daxctl_new) X(daxctl_unref) X(daxctl_set_log_fn) X(daxctl_region_get_first) X(daxctl_region_get_next)       \
-	X(daxctl_dev_get_first) X(daxctl_dev_get_next) X(daxctl_dev_get_devname) X(daxctl_dev_get_major)              \
-	X(daxctl_dev_get_minor) X(daxctl_dev_get_size) X(daxctl_dev_get_align) X(daxctl_dev_get_target_node)          \
-	X(daxctl_dev_is_enabled) X(daxctl_dev_get_memory) X(daxctl_region_get_align)
+#define DM_DAXCTL_FUNCTIONS(X)                                                                                        \
+	X(daxctl_new)                                                                                                     \
+	X(daxctl_unref) X(daxctl_set_log_fn) X(daxctl_region_get_first) X(daxctl_region_get_next) X(daxctl_dev_get_first) \
+		X(daxctl_dev_get_next) X(daxctl_dev_get_devname) X(daxctl_dev_get_major) X(daxctl_dev_get_minor)              \
+			X(daxctl_dev_get_size) X(daxctl_dev_get_align) X(daxctl_dev_get_target_node) X(daxctl_dev_is_enabled)     \
+				X(daxctl_dev_get_memory) X(daxctl_region_get_align)
 
-#define DM_CXL_FUNCTIONS(X)                                                                                       \
-	X(cxl_new) X(cxl_unref) X(cxl_set_log_fn) X(cxl_memdev_get_first) X(cxl_memdev_get_next)                      \
-	X(cxl_memdev_get_devname) X(cxl_memdev_get_serial) X(cxl_memdev_get_numa_node) X(cxl_memdev_get_host)         \
-	X(cxl_memdev_get_ram_size) X(cxl_memdev_get_pmem_size) X(cxl_bus_get_first) X(cxl_bus_get_next)               \
-	X(cxl_bus_get_port) X(cxl_decoder_get_first) X(cxl_decoder_get_next) X(cxl_region_get_first)                  \
-	X(cxl_region_get_next) X(cxl_region_get_devname) X(cxl_region_get_size) X(cxl_region_is_enabled)              \
-	X(cxl_mapping_get_first) X(cxl_mapping_get_next) X(cxl_mapping_get_decoder) X(cxl_decoder_get_memdev)
+#define DM_CXL_FUNCTIONS(X)                                                                                            \
+	X(cxl_new)                                                                                                         \
+	X(cxl_unref) X(cxl_set_log_fn) X(cxl_memdev_get_first) X(cxl_memdev_get_next) X(cxl_memdev_get_devname)            \
+		X(cxl_memdev_get_serial) X(cxl_memdev_get_numa_node) X(cxl_memdev_get_host) X(cxl_memdev_get_ram_size)         \
+			X(cxl_memdev_get_pmem_size) X(cxl_bus_get_first) X(cxl_bus_get_next) X(cxl_bus_get_port)                   \
+				X(cxl_decoder_get_first) X(cxl_decoder_get_next) X(cxl_region_get_first) X(cxl_region_get_next)        \
+					X(cxl_region_get_devname) X(cxl_region_get_size) X(cxl_region_is_enabled) X(cxl_mapping_get_first) \
+						X(cxl_mapping_get_next) X(cxl_mapping_get_decoder) X(cxl_decoder_get_memdev)
 
 #define DM_LIBRARY_MEMBER(function) __typeof__(&function) function;
 

@@ -31,7 +31,8 @@ static bool is_our_file(const struct dm_file *file, int fd)
 {
 	struct stat status;
 
-	return fd >= 0 && fstat(fd, &status) == 0 && status.st_dev == file->file_device && status.st_ino == file->file_inode;
+	return fd >= 0 && fstat(fd, &status) == 0 && status.st_dev == file->file_device &&
+	       status.st_ino == file->file_inode;
 }
 
 int dm_file_fd(struct dm_file *file)
@@ -45,8 +46,10 @@ int dm_file_fd(struct dm_file *file)
 	if (!is_our_file(file, again)) {
 		if (again >= 0)
 			close(again);
-		return dm_fail(-EBADF, "this program closed the descriptor of %s, and the file can't be opened again by that name: "
-		               "keep descriptors that the program did not open", file->path);
+		return dm_fail(-EBADF,
+		               "this program closed the descriptor of %s, and the file can't be opened again by that name: "
+		               "keep descriptors that the program did not open",
+		               file->path);
 	}
 	if (!atomic_compare_exchange_strong(&file->fd, &fd, again)) { /* another thread was faster */
 		close(again);
@@ -124,8 +127,8 @@ void dm_file_learn_bytes(struct dm_file *file, uint64_t bytes)
 {
 	uint64_t known = dm_file_known_bytes(file);
 
-	while (bytes > known && !__atomic_compare_exchange_n(&file->device.size_bytes, &known, bytes, 1, __ATOMIC_RELAXED,
-	                                                     __ATOMIC_RELAXED))
+	while (bytes > known &&
+	       !__atomic_compare_exchange_n(&file->device.size_bytes, &known, bytes, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		;
 }
 
@@ -145,8 +148,9 @@ static int file_size(struct dm_device *device, uint64_t *bytes)
 
 static int say_truncated(struct dm_file *file, uint64_t known, uint64_t now)
 {
-	static const char sentence[] = "%s was truncated from %llu to %llu bytes while in use: what lay behind is lost; stop "
-	                               "its members, then restore the file from a copy, or destroy and create it";
+	static const char sentence[] =
+		"%s was truncated from %llu to %llu bytes while in use: what lay behind is lost; stop "
+		"its members, then restore the file from a copy, or destroy and create it";
 	unsigned long long before = known, after = now;
 
 	/* Asked on every heartbeat: one line in the log is enough. */
@@ -213,8 +217,10 @@ static int file_map(struct dm_device *device, uint64_t offset, uint64_t bytes, v
 		return dm_fail(err, "%s cannot be mapped: no memory, or a limit is reached (vm.max_map_count, ulimit -v)",
 		               file->path);
 	if (err == -ENODEV)
-		return dm_fail(DMEM_E_UNSUPPORTED, "%s cannot be mapped: its file system has no shared mappings; use another one, "
-		               "such as /dev/shm", file->path);
+		return dm_fail(DMEM_E_UNSUPPORTED,
+		               "%s cannot be mapped: its file system has no shared mappings; use another one, "
+		               "such as /dev/shm",
+		               file->path);
 	return dm_fail(err, "%s cannot be mapped at %p: %s", file->path, address, dmem_strerror(err));
 }
 
@@ -231,33 +237,36 @@ static int file_probe(struct dm_device *device)
 
 const struct dm_transport dm_transport_file = {
 	.scheme = "file",
-	.region = {
-		.open = dm_file_open,
-		.create = dm_file_create,
-		.commit = dm_file_commit,
-		.destroy = dm_file_destroy,
-		.close = file_close,
-		.size = file_size,
-		.map = file_map,
-		.grow = dm_file_grow,
-		.reserve = dm_file_reserve,
-		.release = dm_file_release,
-	},
-	.data = {
-		.read = dm_file_read,
-		.write = dm_file_write,
-		.publish = dm_coherent_publish,
-		.refresh = dm_coherent_refresh,
-		.handoff = dm_coherent_publish,
-		.publish_all = dm_coherent_publish_all,
-		.refresh_all = dm_coherent_refresh_all,
-		.load = dm_coherent_load,
-		.store = dm_coherent_store,
-		.exchange = dm_coherent_exchange,
-		.cas = dm_coherent_cas,
-		.add = dm_coherent_add,
-	},
-	.health = {
-		.probe = file_probe,
-	},
+	.region =
+		{
+			.open = dm_file_open,
+			.create = dm_file_create,
+			.commit = dm_file_commit,
+			.destroy = dm_file_destroy,
+			.close = file_close,
+			.size = file_size,
+			.map = file_map,
+			.grow = dm_file_grow,
+			.reserve = dm_file_reserve,
+			.release = dm_file_release,
+		},
+	.data =
+		{
+			.read = dm_file_read,
+			.write = dm_file_write,
+			.publish = dm_coherent_publish,
+			.refresh = dm_coherent_refresh,
+			.handoff = dm_coherent_publish,
+			.publish_all = dm_coherent_publish_all,
+			.refresh_all = dm_coherent_refresh_all,
+			.load = dm_coherent_load,
+			.store = dm_coherent_store,
+			.exchange = dm_coherent_exchange,
+			.cas = dm_coherent_cas,
+			.add = dm_coherent_add,
+		},
+	.health =
+		{
+			.probe = file_probe,
+		},
 };

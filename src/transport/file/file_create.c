@@ -25,7 +25,7 @@
 #include "base/error.h"
 #include "transport/file/file_device.h"
 
-#define MARK ".new."
+#define MARK         ".new."
 #define ATTEMPTS_MAX 64
 #define MODE_DEFAULT 0600
 
@@ -112,23 +112,30 @@ static int say_not_created(const char *path, int err)
 	split_path(path, directory, sizeof(directory));
 	switch (-err) {
 	case ENOENT:
-		return dm_fail(err, "%s cannot be created: there is no directory %s: make it (mkdir -p), or look at the path", path,
-		               directory);
+		return dm_fail(err, "%s cannot be created: there is no directory %s: make it (mkdir -p), or look at the path",
+		               path, directory);
 	case ENOTDIR:
 		return dm_fail(err, "%s cannot be created: a part of the path is a file, not a directory", path);
 	case EACCES:
 	case EPERM:
-		return dm_fail(err, "%s cannot be created: user %u lacks write and search permission on the directory %s: chmod it, "
-		               "or run as its owner", path, geteuid(), directory);
+		return dm_fail(err,
+		               "%s cannot be created: user %u lacks write and search permission on the directory %s: chmod it, "
+		               "or run as its owner",
+		               path, geteuid(), directory);
 	case EROFS:
-		return dm_fail(err, "%s cannot be created: its file system is mounted read-only: remount it (mount -o remount,rw), "
-		               "or put the pool elsewhere", path);
+		return dm_fail(err,
+		               "%s cannot be created: its file system is mounted read-only: remount it (mount -o remount,rw), "
+		               "or put the pool elsewhere",
+		               path);
 	case ENAMETOOLONG:
-		return dm_fail(err, "%s cannot be created: the name is too long (a suffix of up to %d bytes is added while it is "
-		               "made): use a shorter one", path, DM_FILE_SUFFIX_BYTES - 1);
+		return dm_fail(err,
+		               "%s cannot be created: the name is too long (a suffix of up to %d bytes is added while it is "
+		               "made): use a shorter one",
+		               path, DM_FILE_SUFFIX_BYTES - 1);
 	case ENOSPC:
 	case EDQUOT:
-		return dm_fail(-ENOSPC, "%s cannot be created: its file system has no room for another file (see df, df -i)", path);
+		return dm_fail(-ENOSPC, "%s cannot be created: its file system has no room for another file (see df, df -i)",
+		               path);
 	default:
 		return dm_fail(err, "%s cannot be created: %s", path, dmem_strerror(err));
 	}
@@ -278,7 +285,9 @@ int dm_file_destroy(const struct dm_uri *uri)
 	if (unlink(path) == 0)
 		return 0;
 	if (errno == EACCES || errno == EPERM)
-		return dm_fail(-errno, "%s cannot be removed: user %u needs write permission on its directory, and where that is "
-		               "sticky, as /dev/shm, must own the file (owner %u)", path, geteuid(), status.st_uid);
+		return dm_fail(-errno,
+		               "%s cannot be removed: user %u needs write permission on its directory, and where that is "
+		               "sticky, as /dev/shm, must own the file (owner %u)",
+		               path, geteuid(), status.st_uid);
 	return dm_fail(-errno, "%s cannot be removed: %s", path, dmem_strerror(-errno));
 }

@@ -32,8 +32,8 @@ int dm_file_read(struct dm_device *device, uint64_t offset, void *buffer, size_t
 			               (unsigned long long)offset, file->path, dmem_strerror(-errno));
 		/* The end of the file, which was further away a moment ago. */
 		if (got == 0)
-			return dm_fail(DMEM_E_LOST, "%s was truncated to %llu bytes while it was read: its data is lost", file->path,
-			               (unsigned long long)offset);
+			return dm_fail(DMEM_E_LOST, "%s was truncated to %llu bytes while it was read: its data is lost",
+			               file->path, (unsigned long long)offset);
 		to += got;
 		offset += (uint64_t)got;
 		bytes -= (size_t)got;
@@ -54,8 +54,8 @@ static int write_through_mapping(struct dm_file *file, uint64_t offset, const vo
 		return fd;
 	mapping = mmap(NULL, span, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_NORESERVE, fd, (off_t)first);
 	if (mapping == MAP_FAILED)
-		return dm_fail(-errno, "%zu bytes at offset %llu of %s cannot be written: %s", bytes, (unsigned long long)offset,
-		               file->path, dmem_strerror(-errno));
+		return dm_fail(-errno, "%zu bytes at offset %llu of %s cannot be written: %s", bytes,
+		               (unsigned long long)offset, file->path, dmem_strerror(-errno));
 	memcpy(mapping + (offset - first), buffer, bytes);
 	munmap(mapping, span);
 	return 0;
@@ -64,8 +64,8 @@ static int write_through_mapping(struct dm_file *file, uint64_t offset, const vo
 static int say_not_written(const struct dm_file *file, uint64_t offset, size_t bytes, int err)
 {
 	if (err == -ENOSPC || err == -EDQUOT)
-		return dm_fail(-ENOSPC, "no space left for %zu bytes at offset %llu of %s: make room on its file system (df)", bytes,
-		               (unsigned long long)offset, file->path);
+		return dm_fail(-ENOSPC, "no space left for %zu bytes at offset %llu of %s: make room on its file system (df)",
+		               bytes, (unsigned long long)offset, file->path);
 	return dm_fail(err, "%zu bytes at offset %llu of %s cannot be written: %s", bytes, (unsigned long long)offset,
 	               file->path, dmem_strerror(err));
 }

@@ -48,15 +48,18 @@ static int say_no_access(const char *path, int err)
 
 	find_closed_directory(path, directory, sizeof(directory));
 	if (directory[0] != '\0')
-		return dm_fail(err, "%s cannot be opened: user %u lacks search permission (x) on the directory %s: chmod it, or run "
-		               "as its owner", path, geteuid(), directory);
+		return dm_fail(err,
+		               "%s cannot be opened: user %u lacks search permission (x) on the directory %s: chmod it, or run "
+		               "as its owner",
+		               path, geteuid(), directory);
 	if (stat(path, &status) != 0)
 		return dm_fail(err, "%s cannot be opened: %s", path, dmem_strerror(err));
 	if (err == -EPERM)
 		return dm_fail(err, "%s cannot be opened for writing: it is immutable or sealed: see lsattr, chattr -i", path);
-	return dm_fail(err, "%s cannot be opened: user %u needs read and write permission, and it has mode %04o and owner %u: "
-	               "chmod it (a pool is created with them by ?mode=0660), or run as its owner", path, geteuid(),
-	               status.st_mode & 07777, status.st_uid);
+	return dm_fail(err,
+	               "%s cannot be opened: user %u needs read and write permission, and it has mode %04o and owner %u: "
+	               "chmod it (a pool is created with them by ?mode=0660), or run as its owner",
+	               path, geteuid(), status.st_mode & 07777, status.st_uid);
 }
 
 static int say_not_opened(const struct dm_uri *uri, int err)
@@ -73,8 +76,10 @@ static int say_not_opened(const struct dm_uri *uri, int err)
 	case EPERM:
 		return say_no_access(path, err);
 	case EROFS:
-		return dm_fail(err, "%s is on a file system that is mounted read-only: remount it (mount -o remount,rw), or put the "
-		               "pool elsewhere", path);
+		return dm_fail(err,
+		               "%s is on a file system that is mounted read-only: remount it (mount -o remount,rw), or put the "
+		               "pool elsewhere",
+		               path);
 	case EMFILE:
 		return dm_fail(err, "%s cannot be opened: this process has as many open files as it may (see ulimit -n)", path);
 	case EISDIR:

@@ -22,8 +22,8 @@
 
 #define STEP_BYTES_MAX (32 * DM_MIB)
 #define STEP_BYTES_MIN (64 * DM_KIB)
-#define BLOCK_BYTES UINT64_C(4096)
-#define GROW_WAIT_NS (2 * DM_NS_PER_S)
+#define BLOCK_BYTES    UINT64_C(4096)
+#define GROW_WAIT_NS   (2 * DM_NS_PER_S)
 
 /*
  * fallocate() in steps, because a signal interrupts it and undoes the step: a process with a busy timer would never get
@@ -54,10 +54,14 @@ static int say_no_space(const struct dm_file *file, uint64_t bytes, int err)
 	case ENOSPC:
 	case EDQUOT:
 		if (file->hugetlbfs)
-			return dm_fail(-ENOSPC, "no huge pages left for %llu bytes of %s: raise vm.nr_hugepages, or free memory of the "
-			               "pool", (unsigned long long)bytes, file->path);
-		return dm_fail(-ENOSPC, "no space left for %llu bytes of %s: free memory of the pool, or make room on its file system "
-		               "(df; a tmpfs grows with mount -o remount,size=)", (unsigned long long)bytes, file->path);
+			return dm_fail(-ENOSPC,
+			               "no huge pages left for %llu bytes of %s: raise vm.nr_hugepages, or free memory of the "
+			               "pool",
+			               (unsigned long long)bytes, file->path);
+		return dm_fail(-ENOSPC,
+		               "no space left for %llu bytes of %s: free memory of the pool, or make room on its file system "
+		               "(df; a tmpfs grows with mount -o remount,size=)",
+		               (unsigned long long)bytes, file->path);
 	default:
 		return dm_fail(err, "%llu bytes of %s cannot be reserved: %s", (unsigned long long)bytes, file->path,
 		               dmem_strerror(err));

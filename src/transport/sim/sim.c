@@ -35,8 +35,10 @@ static bool on_shared_fault(void *context, int signal_number, const siginfo_t *i
 
 static int too_large(const char *name, uint64_t bytes)
 {
-	return dm_fail(DMEM_E_OPTION, "%s: a sim: pool of %llu bytes is too large, because every member has a copy of it: at most 64 "
-	               "MiB, as in ?size=64M", name, (unsigned long long)bytes);
+	return dm_fail(DMEM_E_OPTION,
+	               "%s: a sim: pool of %llu bytes is too large, because every member has a copy of it: at most 64 "
+	               "MiB, as in ?size=64M",
+	               name, (unsigned long long)bytes);
 }
 
 static int reserve_shared(struct dm_sim *sim)
@@ -59,7 +61,8 @@ static int make_handle(struct dm_device *file, struct dm_device **device)
 	int rc = 0;
 
 	if (file->align_bytes != 2 * DM_MIB)
-		return dm_fail(DMEM_E_UNSUPPORTED, "%s is on a hugetlbfs with pages larger than 2 MiB: put it in /dev/shm", file->name);
+		return dm_fail(DMEM_E_UNSUPPORTED, "%s is on a hugetlbfs with pages larger than 2 MiB: put it in /dev/shm",
+		               file->name);
 	sim = calloc(1, sizeof(*sim));
 	if (sim == NULL)
 		return dm_fail(-ENOMEM, "no memory for a handle of %s", file->name);
@@ -209,33 +212,36 @@ static int sim_probe(struct dm_device *device)
 
 const struct dm_transport dm_transport_sim = {
 	.scheme = "sim",
-	.region = {
-		.open = sim_open,
-		.create = sim_create,
-		.commit = sim_commit,
-		.destroy = sim_destroy,
-		.close = sim_close,
-		.size = sim_size,
-		.map = dm_sim_map,
-		.grow = sim_grow,
-		.reserve = sim_reserve,
-		.release = sim_release,
-	},
-	.data = {
-		.read = sim_read,
-		.write = sim_write,
-		.publish = dm_sim_publish,
-		.refresh = dm_sim_refresh,
-		.handoff = dm_sim_handoff,
-		.publish_all = dm_sim_publish_all,
-		.refresh_all = dm_sim_refresh_all,
-		.load = dm_sim_load,
-		.store = dm_sim_store,
-		.exchange = dm_sim_exchange,
-		.cas = dm_sim_cas,
-		.add = dm_sim_add,
-	},
-	.health = {
-		.probe = sim_probe,
-	},
+	.region =
+		{
+			.open = sim_open,
+			.create = sim_create,
+			.commit = sim_commit,
+			.destroy = sim_destroy,
+			.close = sim_close,
+			.size = sim_size,
+			.map = dm_sim_map,
+			.grow = sim_grow,
+			.reserve = sim_reserve,
+			.release = sim_release,
+		},
+	.data =
+		{
+			.read = sim_read,
+			.write = sim_write,
+			.publish = dm_sim_publish,
+			.refresh = dm_sim_refresh,
+			.handoff = dm_sim_handoff,
+			.publish_all = dm_sim_publish_all,
+			.refresh_all = dm_sim_refresh_all,
+			.load = dm_sim_load,
+			.store = dm_sim_store,
+			.exchange = dm_sim_exchange,
+			.cas = dm_sim_cas,
+			.add = dm_sim_add,
+		},
+	.health =
+		{
+			.probe = sim_probe,
+		},
 };

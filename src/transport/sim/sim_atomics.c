@@ -46,7 +46,8 @@ static int check_word(const void *address, unsigned width)
 {
 	if (address != NULL && (width == 4 || width == 8) && ((uintptr_t)address & (width - 1)) == 0)
 		return 0;
-	return dm_fail(-EINVAL, "an atomic word of %u bytes at %p: it must have 4 or 8 bytes and be aligned to them", width, address);
+	return dm_fail(-EINVAL, "an atomic word of %u bytes at %p: it must have 4 or 8 bytes and be aligned to them", width,
+	               address);
 }
 
 int dm_sim_load(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t *value)
@@ -100,8 +101,8 @@ int dm_sim_exchange(struct dm_device *device, uint64_t offset, void *address, un
 	return rc;
 }
 
-int dm_sim_cas(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t expected, uint64_t desired,
-               uint64_t *previous)
+int dm_sim_cas(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t expected,
+               uint64_t desired, uint64_t *previous)
 {
 	struct dm_sim *sim = dm_sim_of(device);
 	uint64_t seen = 0;
@@ -119,7 +120,8 @@ int dm_sim_cas(struct dm_device *device, uint64_t offset, void *address, unsigne
 	return rc;
 }
 
-int dm_sim_add(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t addend, uint64_t *previous)
+int dm_sim_add(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t addend,
+               uint64_t *previous)
 {
 	struct dm_sim *sim = dm_sim_of(device);
 	uint64_t seen = 0;

@@ -28,8 +28,8 @@ static _Atomic uint64_t threads_seen;
 
 static _Thread_local struct {
 	uint64_t state;
-	uint64_t seed;      /* what `state` was made of */
-	uint64_t left;      /* operations until the next disturbance */
+	uint64_t seed; /* what `state` was made of */
+	uint64_t left; /* operations until the next disturbance */
 	bool begun;
 } chance;
 

@@ -22,14 +22,14 @@
 #define DM_SIM_LINE_BYTES UINT64_C(64)
 #define DM_SIM_LINE_WORDS 8u
 #define DM_SIM_PAGE_BYTES UINT64_C(4096)
-#define DM_SIM_LINES (DM_SIM_BYTES_MAX / DM_SIM_LINE_BYTES)
-#define DM_SIM_VIEWS_MAX 256u
-#define DM_SIM_RECENT 32u
+#define DM_SIM_LINES      (DM_SIM_BYTES_MAX / DM_SIM_LINE_BYTES)
+#define DM_SIM_VIEWS_MAX  256u
+#define DM_SIM_RECENT     32u
 
 /* A mapped part of the device.  All three parts of a line are found from its offset in the device. */
 struct dm_sim_view {
-	uint64_t offset;   /* in the device */
-	uint64_t bytes;    /* 0: gone, something else was mapped over it */
+	uint64_t offset; /* in the device */
+	uint64_t bytes;  /* 0: gone, something else was mapped over it */
 	char *own;
 	char *twin;
 };
@@ -40,24 +40,24 @@ struct dm_sim_twin {
 };
 
 struct dm_sim {
-	struct dm_device device;      /* first, so that a struct dm_device * is one of this */
-	struct dm_device *file;       /* what all members share */
-	char *reservation;            /* where `shared` lies */
-	char *shared;                 /* the file, as far as it is mapped, from its first byte */
-	_Atomic bool lost;            /* the file became shorter under our hands */
+	struct dm_device device; /* first, so that a struct dm_device * is one of this */
+	struct dm_device *file;  /* what all members share */
+	char *reservation;       /* where `shared` lies */
+	char *shared;            /* the file, as far as it is mapped, from its first byte */
+	_Atomic bool lost;       /* the file became shorter under our hands */
 	uint64_t seed;
-	uint64_t rate;                /* data operations between two disturbances, on average; 0: none ever */
+	uint64_t rate; /* data operations between two disturbances, on average; 0: none ever */
 
 	/* Of everything below.  A leaf: nothing is locked inside but the stopping of threads. */
 	struct dm_forklock lock;
-	pid_t pid;                    /* whose views these are: a child of fork() settles them first */
+	pid_t pid; /* whose views these are: a child of fork() settles them first */
 	uint32_t view_count;
 	struct dm_sim_view views[DM_SIM_VIEWS_MAX];
 	uint32_t twin_count;
 	struct dm_sim_twin twins[DM_SIM_VIEWS_MAX];
 	uint32_t recent_next;
 	uint64_t recent[DM_SIM_RECENT]; /* offsets + 1 of lines that operations were about */
-	bool tell_violation;          /* to be logged when the lock is free */
+	bool tell_violation;            /* to be logged when the lock is free */
 	_Atomic bool violation_told;
 	uint64_t atomic_lines[DM_SIM_LINES / 64]; /* one bit a line: atomic operations were done there */
 };
@@ -105,9 +105,10 @@ int dm_sim_load(struct dm_device *device, uint64_t offset, void *address, unsign
 int dm_sim_store(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t value);
 int dm_sim_exchange(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t value,
                     uint64_t *previous);
-int dm_sim_cas(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t expected, uint64_t desired,
+int dm_sim_cas(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t expected,
+               uint64_t desired, uint64_t *previous);
+int dm_sim_add(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t addend,
                uint64_t *previous);
-int dm_sim_add(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t addend, uint64_t *previous);
 
 /* sim_chance.c */
 /* DMEM_SIM_SEED and DMEM_SIM_RATE; DMEM_E_OPTION. */

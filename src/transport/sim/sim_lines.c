@@ -51,12 +51,14 @@ static void move_line(uint64_t *to, const uint64_t *from, uint64_t *twin)
 
 void dm_sim_line_out(struct dm_sim *sim, struct dm_sim_view *view, uint64_t line)
 {
-	move_line(words_of(sim->shared, 0, line), words_of(view->own, view->offset, line), words_of(view->twin, view->offset, line));
+	move_line(words_of(sim->shared, 0, line), words_of(view->own, view->offset, line),
+	          words_of(view->twin, view->offset, line));
 }
 
 void dm_sim_line_in(struct dm_sim *sim, struct dm_sim_view *view, uint64_t line)
 {
-	move_line(words_of(view->own, view->offset, line), words_of(sim->shared, 0, line), words_of(view->twin, view->offset, line));
+	move_line(words_of(view->own, view->offset, line), words_of(sim->shared, 0, line),
+	          words_of(view->twin, view->offset, line));
 }
 
 bool dm_sim_line_dirty(const struct dm_sim_view *view, uint64_t line)
@@ -108,8 +110,10 @@ int dm_sim_leave(struct dm_sim *sim)
 	sim->tell_violation = false;
 	dm_forklock_unlock(&sim->lock);
 	if (tell && !atomic_exchange(&sim->violation_told, true))
-		dm_log(DMEM_LOG_ERROR, "%s: a plain store went to a line that holds an atomic word; it is not published: keep atomic "
-		       "words in lines of their own (memory model, clause A1; said once)", sim->device.name);
+		dm_log(DMEM_LOG_ERROR,
+		       "%s: a plain store went to a line that holds an atomic word; it is not published: keep atomic "
+		       "words in lines of their own (memory model, clause A1; said once)",
+		       sim->device.name);
 	if (atomic_load_explicit(&sim->lost, memory_order_relaxed))
 		return dm_fail(DMEM_E_LOST, "%s was truncated while in use: what lay behind is lost", sim->device.name);
 	return 0;
@@ -129,7 +133,8 @@ struct dm_sim_view *dm_sim_find(struct dm_sim *sim, uint64_t offset, const void 
 
 int dm_sim_refuse_unmapped(struct dm_sim *sim, uint64_t offset, const void *address)
 {
-	return dm_fail(-EINVAL, "%s: offset %llu is not mapped at %p", sim->device.name, (unsigned long long)offset, address);
+	return dm_fail(-EINVAL, "%s: offset %llu is not mapped at %p", sim->device.name, (unsigned long long)offset,
+	               address);
 }
 
 /* --- ranges --- */

@@ -45,8 +45,8 @@ static int check_map(struct dm_sim *sim, uint64_t offset, uint64_t bytes, const 
 		return dm_fail(-EINVAL, "%s cannot be mapped at %p: that is no multiple of %#llx", sim->device.name, address,
 		               (unsigned long long)sim->device.align_bytes);
 	if (!dm_range_inside(offset, bytes, DM_SIM_BYTES_MAX))
-		return dm_fail(-EINVAL, "%s cannot be mapped from %#llx, %#llx bytes: a sim: pool ends at 64 MiB", sim->device.name,
-		               (unsigned long long)offset, (unsigned long long)bytes);
+		return dm_fail(-EINVAL, "%s cannot be mapped from %#llx, %#llx bytes: a sim: pool ends at 64 MiB",
+		               sim->device.name, (unsigned long long)offset, (unsigned long long)bytes);
 	return 0;
 }
 

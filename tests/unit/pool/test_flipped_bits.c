@@ -3,7 +3,8 @@
  * test_flipped_bits.c: every bit of what the library keeps in a pool, flipped in turn: no crash, whatever a member does then.
  *
  * Descriptors carry a check, so their damage is always told, and no live block is touched.  Other words can take any value,
- * so all that is asked is that nobody crashes; of those bits a fifth is tried, with DMEM_TEST_FULL all.  Every flip is tried by a process of its own on a file of its own.
+ * so all that is asked is that nobody crashes; of those bits a fifth is tried, with DMEM_TEST_FULL all.
+ * Every flip is tried by a process of its own on a file of its own.
  */
 #include <criterion/criterion.h>
 #include <criterion/new/assert.h>
