@@ -3,8 +3,9 @@
 
 find_package(Threads REQUIRED)
 
-set(DMEM_WARNINGS -Wall -Wextra -Wpedantic -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wold-style-definition
-    -Wwrite-strings -Wvla -Wformat-security)
+# In C++, g++ calls it shadowing that dmem_pool_info is a struct and a function.
+set(DMEM_WARNINGS -Wall -Wextra -Wpedantic -Wwrite-strings -Wvla -Wformat-security
+    "$<$<COMPILE_LANGUAGE:C>:-Wshadow;-Wstrict-prototypes;-Wmissing-prototypes;-Wold-style-definition>")
 
 set(DMEM_SANITIZE_FLAGS "")
 if(DMEM_SANITIZE STREQUAL "address")
@@ -19,10 +20,13 @@ function(dmem_compile target)
 		C_STANDARD 17
 		C_STANDARD_REQUIRED ON
 		C_EXTENSIONS ON
+		CXX_STANDARD 17
+		CXX_STANDARD_REQUIRED ON
+		CXX_EXTENSIONS OFF
 		C_VISIBILITY_PRESET hidden
 		POSITION_INDEPENDENT_CODE ON)
-	# Defined empty, as "#define _GNU_SOURCE" in a file does: the two agree.
-	target_compile_definitions(${target} PRIVATE "_GNU_SOURCE=" $<$<BOOL:${DMEM_WITH_DAX}>:DM_WITH_DAX=1>)
+	# Defined empty, as "#define _GNU_SOURCE" in a file does: the two agree.  Compilers for C++ define it themselves.
+	target_compile_definitions(${target} PRIVATE "$<$<COMPILE_LANGUAGE:C>:_GNU_SOURCE=>" $<$<BOOL:${DMEM_WITH_DAX}>:DM_WITH_DAX=1>)
 	target_compile_options(${target} PRIVATE ${DMEM_WARNINGS} $<$<BOOL:${DMEM_WERROR}>:-Werror> ${DMEM_SANITIZE_FLAGS})
 	target_link_options(${target} PRIVATE ${DMEM_SANITIZE_FLAGS})
 	target_include_directories(${target} PRIVATE "${PROJECT_SOURCE_DIR}/src")

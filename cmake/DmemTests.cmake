@@ -4,6 +4,9 @@
 # windows, so that tests can run at the same time.  Criterion programs leave build/PRESET/results/NAME.xml;
 # sanitizer reports go to build/PRESET/sanitizer/NAME.PID, and scripts/test fails when there is one.
 
+# Only the tests of the headers for C++ are in C++: the library is built without.
+enable_language(CXX)
+
 set(DMEM_TEST_TIMEOUT_S 120)
 if(DMEM_SANITIZE)
 	set(DMEM_TEST_TIMEOUT_S 360)
@@ -23,6 +26,7 @@ function(dmem_test_properties name label)
 		"CC=${CMAKE_C_COMPILER}"
 		# Deaths by signal are seen by whoever runs the test; some tests want them.
 		"ASAN_OPTIONS=${report}:handle_segv=0:handle_sigbus=0:handle_abort=0:detect_stack_use_after_return=1"
+		"LSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/lsan.supp:print_suppressions=0"
 		"UBSAN_OPTIONS=${report}:print_stacktrace=1"
 		"TSAN_OPTIONS=${report}:handle_segv=0:handle_sigbus=0:handle_abort=0:second_deadlock_stack=1")
 	set_tests_properties(${name} PROPERTIES
@@ -105,6 +109,17 @@ function(dmem_add_stress_tests)
 		dmem_add_test_program(${name} "${source}")
 		add_test(NAME ${name} COMMAND ${prefix} "$<TARGET_FILE:${name}>")
 		dmem_test_properties(${name} stress)
+	endforeach()
+endfunction()
+
+# tests/unit/FOLDER/test_*.cpp: plain programs in C++: exit status 0 is success.
+function(dmem_add_cplusplus_tests)
+	file(GLOB_RECURSE sources CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/unit/test_*.cpp")
+	foreach(source IN LISTS sources)
+		dmem_test_name("${source}" name)
+		dmem_add_test_program(${name} "${source}")
+		add_test(NAME ${name} COMMAND ${name})
+		dmem_test_properties(${name} unit)
 	endforeach()
 endfunction()
 
@@ -197,6 +212,7 @@ function(dmem_add_tests)
 		return()
 	endif()
 	dmem_add_criterion_tests()
+	dmem_add_cplusplus_tests()
 	if(NOT DMEM_SANITIZE)
 		dmem_add_lab_programs()
 		dmem_add_preload_programs()

@@ -63,6 +63,18 @@ static int choose_size(const struct dm_uri *uri, uint64_t asked, uint64_t *size)
 	return rc;
 }
 
+/* What the layout has room for and this version does not carry out: a pool that promised it would be wrong. */
+static int check_modes(const struct dmem_create_options *options, const char *name)
+{
+	if (options->atomics == DMEM_ATOMICS_DELEGATE || options->atomics == DMEM_ATOMICS_REMOTE)
+		return dm_fail(DMEM_E_UNSUPPORTED,
+		               "%s: delegated and remote atomics come with a later libdmem: leave ?atomics= out, or say cpu", name);
+	if (options->coherence == DMEM_COHERENCE_PAGED)
+		return dm_fail(DMEM_E_UNSUPPORTED,
+		               "%s: paged pools come with a later libdmem: leave ?coherence= out, or say coherent or noncoherent", name);
+	return 0;
+}
+
 static int choose_sizes(const struct dm_uri *uri, struct dmem_create_options *options, const char *name)
 {
 	uint64_t size;
@@ -288,6 +300,8 @@ int dmem_pool_create(const char *uri_text, const struct dmem_create_options *opt
 	rc = dm_uri_parse(uri_text, uri);
 	if (rc == 0)
 		rc = dm_uri_create_options(uri, options, &merged);
+	if (rc == 0)
+		rc = check_modes(&merged, uri_text);
 	if (rc == 0)
 		rc = choose_sizes(uri, &merged, uri_text);
 	if (rc == 0)

@@ -274,6 +274,28 @@ int dmem_pool_detach(struct dmem_pool *pool)
 	return 0;
 }
 
+/* --- which pool --- */
+
+struct dmem_pool *dmem_pool_of(const void *address)
+{
+	struct dmem_pool *pool = dm_pool_of(address);
+
+	if (pool == NULL)
+		(void)dm_fail_quietly(DMEM_E_FOREIGN, "%p is in no pool that this process has attached", address);
+	return pool;
+}
+
+void *dmem_pool_base(struct dmem_pool *pool)
+{
+	int rc = dm_pool_check(pool);
+
+	if (rc) {
+		errno = dm_error_errno(rc);
+		return NULL;
+	}
+	return (void *)(uintptr_t)atomic_load_explicit(&pool->base, memory_order_relaxed);
+}
+
 /* --- the private heap of a pool --- */
 
 static int take_extents(void *context, uint64_t count, uint64_t alignment, uint64_t *first)

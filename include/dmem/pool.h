@@ -267,6 +267,41 @@ DMEM_API DMEM_MUST_CHECK int dmem_pool_validate(struct dmem_pool *pool, dmem_fin
  */
 DMEM_API struct dmem_pool *dmem_default_pool(void);
 
+/**
+ * dmem_pool_of() - the attached pool whose window an address lies in.
+ * @address: any address; interior pointers are fine, and so is the base of a window.
+ *
+ * Handles of pools are private to a process, addresses are not: something that lives in a pool and has to find it again in
+ * every member keeps dmem_pool_base(), and asks here.
+ *
+ * Returns:    the pool; NULL with errno EINVAL (the address is in no attached pool; blocks of dmem_alloc_pool() and
+ *             dmem_alloc_local() are in none).
+ * Threads:    safe from any thread; takes no lock.
+ * Blocks:     never.
+ * Visibility: none.
+ * On failure: NULL.
+ * Crash:      changes nothing.
+ * Source:     docs/design/0002-window.md.
+ */
+DMEM_API struct dmem_pool *dmem_pool_of(const void *address);
+
+/**
+ * dmem_pool_base() - where a pool's window starts, in every member: what dmem_pool_of() finds the pool by.
+ * @pool: an attached pool.
+ *
+ * The base in struct dmem_pool_info, without a look at how full the pool is.
+ *
+ * Returns:    the address of the window's first byte, which is not to be read or written; NULL with errno EINVAL (@pool is
+ *             NULL), EBADF (detached), EIO (the pool's memory was lost), or why a child of fork() could not join.
+ * Threads:    safe from any thread.
+ * Blocks:     never on another member.
+ * Visibility: none.
+ * On failure: NULL.
+ * Crash:      changes nothing.
+ * Source:     docs/design/0002-window.md.
+ */
+DMEM_API void *dmem_pool_base(struct dmem_pool *pool);
+
 #define DMEM_ROOT_NAME_BYTES_MAX 63 /* longest name of a root, without the final zero */
 
 /**

@@ -216,6 +216,17 @@ static int check_require(const struct dm_uri *uri, const char *require)
 	return 0;
 }
 
+/* Modes that the layout knows and this version does not carry out. */
+static int check_mode(const struct dm_superblock_pm *sb, const char *name)
+{
+	if (sb->atomics != DMEM_ATOMICS_CPU || sb->coherence == DMEM_COHERENCE_PAGED)
+		return dm_fail(DMEM_E_UNSUPPORTED,
+		               "%s: the pool's atomics are delegated or remote, or it is paged, which libdmem %s can't do: use a newer "
+		               "libdmem",
+		               name, dmem_version());
+	return 0;
+}
+
 static int open_first_device(struct dm_window *window, const struct dm_uri *uri)
 {
 	struct dm_superblock_state state;
@@ -230,6 +241,9 @@ static int open_first_device(struct dm_window *window, const struct dm_uri *uri)
 	if (window->superblock.device_index != 0)
 		return dm_fail(DMEM_E_DEVICE, "%s is device %" PRIu32 " of a pool: attach the pool by its first device",
 		               window->devices[0]->name, window->superblock.device_index);
+	rc = check_mode(&window->superblock, window->devices[0]->name);
+	if (rc)
+		return rc;
 	window->repair_wanted = !state.equal;
 	if (window->devices[0]->size_bytes < window->superblock.devices[0].size_bytes)
 		return dm_fail(

@@ -37,11 +37,11 @@ def create_prints_a_document_with_what_was_made():
 def each_option_of_create_reaches_the_pool():
     uri = fresh_uri()
     made = good_json("create", uri, "--size", "512M", "--base=0x2a0000000000", "--span", "128G", "--coherence",
-                     "noncoherent", "--atomics", "delegate", "--lease", "2s", "--beat", "50ms", "--mode", "0640",
+                     "noncoherent", "--atomics", "cpu", "--lease", "2s", "--beat", "50ms", "--mode", "0640",
                      "--members", "64")
     assert made["size_bytes"] == 512 * MIB and made["base"] == "0x2a0000000000", made
     assert made["span_bytes"] == 128 * GIB and made["members_max"] == 64, made
-    assert made["coherence"] == "noncoherent" and made["atomics"] == "delegate", made
+    assert made["coherence"] == "noncoherent" and made["atomics"] == "cpu", made
     assert made["lease_ms"] == 2000 and made["beat_ms"] == 50, made
     assert stat.S_IMODE(path_of(uri).stat().st_mode) == 0o640
     info = good_json("info", uri)

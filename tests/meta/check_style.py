@@ -6,7 +6,7 @@ import re
 import tree
 
 FOLDERS = tree.CODE_FOLDERS + ("cmake", "pkgconfig", "scripts", ".ci")
-CODE_SUFFIXES = (".c", ".h", ".cc", ".cpp", ".def", ".map", ".py", ".sh", ".cmake", ".in", "CMakeLists.txt")
+CODE_SUFFIXES = (".c", ".h", ".cc", ".cpp", ".hpp", ".def", ".map", ".py", ".sh", ".cmake", ".in", "CMakeLists.txt")
 COLUMNS_MAX = 130  # the house aims at 120, a tab counted as one; .clang-format knows more
 
 LATER = re.compile(r"\b(" + "|".join(("TO" + "DO", "FIX" + "ME", "X" * 3)) + r")\b")
@@ -31,7 +31,7 @@ def check_line(path, line):
         yield "a space before a tab in the indentation"
     if path.suffix == ".py" and "\t" in indent:
         yield "Python is indented with spaces"
-    if path.suffix in (".c", ".h") and re.match(r"    \S", line) and not line.strip().startswith("*"):
+    if path.suffix in (".c", ".h", ".cpp", ".hpp") and re.match(r"    \S", line) and not line.strip().startswith("*"):
         yield "C is indented with tabs"
     if line != line.rstrip():
         yield "white space at the end of the line"

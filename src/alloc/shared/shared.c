@@ -115,6 +115,18 @@ err_free:
 	return rc;
 }
 
+static void free_slabs(struct dm_extent *extent)
+{
+	uint32_t units;
+
+	for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT; unit += units) {
+		struct dm_slab *slab = atomic_load(&extent->slabs[unit]);
+
+		units = slab == NULL ? 1 : slab->class->units; /* several units may point to one slab */
+		free(slab);
+	}
+}
+
 static void free_chunks(struct dm_chunk *chunk, uint32_t count)
 {
 	struct dm_chunk *next;
@@ -122,12 +134,8 @@ static void free_chunks(struct dm_chunk *chunk, uint32_t count)
 	for (; chunk != NULL; chunk = next) {
 		next = chunk->next;
 		for (uint32_t i = 0; i < count; i++)
-			for (uint32_t unit = 0; chunk->extents[i].kind == DM_EXTENT_SLABS && unit < DM_UNITS_PER_EXTENT; unit++) {
-				struct dm_slab *slab = atomic_load(&chunk->extents[i].slabs[unit]);
-
-				if (slab != NULL && slab->unit == unit)
-					free(slab);
-			}
+			if (chunk->extents[i].kind == DM_EXTENT_SLABS)
+				free_slabs(&chunk->extents[i]);
 		free(chunk);
 	}
 }
