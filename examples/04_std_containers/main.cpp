@@ -12,19 +12,40 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
+#include <utility>
 
 #include <dmem/allocator.hpp>
 #include <dmem/dmem.h>
 
 /* The key's letters lie in the pool too: the adaptor gives the map's allocator to what the map holds. */
 using word = std::basic_string<char, std::char_traits<char>, dmem::allocator<char>>;
-using words = std::map<word, unsigned, std::less<>, std::scoped_allocator_adaptor<dmem::allocator<std::pair<const word, unsigned>>>>;
+using entry = std::pair<const word, unsigned>;
+using words = std::map<word, unsigned, std::less<>, std::scoped_allocator_adaptor<dmem::allocator<entry>>>;
 
 static void check(const char *what, int error)
 {
 	if (error)
 		throw std::runtime_error(std::string(what) + ": " + dmem_strerror(error) + ": " + dmem_last_error());
 }
+
+/* A pool that is attached for as long as this lives. */
+class attachment {
+public:
+	explicit attachment(const char *uri)
+	{
+		check("attach", dmem_pool_attach(uri, nullptr, &pool));
+	}
+
+	~attachment()
+	{
+		dmem_pool_detach(pool);
+	}
+
+	attachment(const attachment &) = delete;
+	attachment &operator=(const attachment &) = delete;
+
+	struct dmem_pool *pool;
+};
 
 static void count(words &counts, const char *text)
 {
@@ -53,16 +74,14 @@ static void print(const char *who, const words &counts)
 /* In the child.  It attaches by itself; nothing but the pool's name has been handed to it. */
 static void second(const char *uri)
 {
-	struct dmem_pool *pool;
+	attachment attached(uri);
 
-	check("second: attach", dmem_pool_attach(uri, nullptr, &pool));
-	check("second: refresh", dmem_refresh_all(pool)); /* before the first look at what somebody else wrote */
-	words *counts = static_cast<words *>(dmem_root_get(pool, "words"));
+	words *counts = static_cast<words *>(dmem_root_get(attached.pool, "words"));
 	if (counts == nullptr)
 		check("second: root", -errno);
+	check("second: refresh", dmem_refresh_all(attached.pool)); /* before the first look at what somebody else wrote */
 	print("second", *counts);
-	count_and_publish(pool, *counts, "the map grows from the second process too");
-	check("second: detach", dmem_pool_detach(pool));
+	count_and_publish(attached.pool, *counts, "the map grows from the second process too");
 }
 
 static bool run_second(const char *uri)
@@ -85,9 +104,9 @@ static bool run_second(const char *uri)
 
 static void first(const char *uri)
 {
-	struct dmem_pool *pool;
+	attachment attached(uri);
+	struct dmem_pool *pool = attached.pool;
 
-	check("first: attach", dmem_pool_attach(uri, nullptr, &pool));
 	dmem::allocator<words> place(pool);
 	words *counts = new (place.allocate(1)) words(place); /* the map itself lies in the pool, as all that it holds */
 	count_and_publish(pool, *counts, "the first process puts the map into the pool");
@@ -104,7 +123,6 @@ static void first(const char *uri)
 	check("first: root", dmem_root_set(pool, "words", nullptr));
 	counts->~words(); /* frees what both have allocated */
 	place.deallocate(counts, 1);
-	check("first: detach", dmem_pool_detach(pool));
 }
 
 int main()

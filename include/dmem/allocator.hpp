@@ -5,20 +5,20 @@
  *   dmem::allocator<T>      an allocator for std::vector, std::map, std::basic_string, ...
  *   dmem::memory_resource   the same for the containers of std::pmr
  *
- * A container whose allocator is a dmem::allocator may itself live in the pool, behind a root, and every member uses it
- * there: all members map a pool at the same addresses, so the raw pointers inside hold in each of them, and the allocator
- * inside holds no handle (handles are private to a process) but the base of the pool's window, from which each
- * member finds its own handle.  Its blocks may be freed by any member.
+ * A container whose allocator is a dmem::allocator may itself live in the pool, behind a root, and every member uses
+ * it there: all members map a pool at the same addresses, so the raw pointers inside hold in each of them, and the
+ * allocator inside holds no handle (handles are private to a process) but the base of the pool's window, from which
+ * each member finds its own handle.  Its blocks may be freed by any member.
  *
  *   using numbers = std::vector<int, dmem::allocator<int>>;
  *   dmem::allocator<numbers> place(pool);
  *   numbers *shared = new (place.allocate(1)) numbers(place);    // the object in the pool, and its elements too
- *   int rc = dmem_root_set(pool, "numbers", shared);             // another member: (numbers *)dmem_root_get(pool, "numbers")
+ *   int rc = dmem_root_set(pool, "numbers", shared);             // another member gets it with dmem_root_get()
  *
  * What the caller sees to:
  *   - Containers do not lock.  Members that use one at the same time guard it, as threads of one process do.
- *   - Containers do not publish.  In a pool that is not coherent, a member calls dmem_publish_all() after its last change,
- *     before it tells anyone, and dmem_refresh_all() before its first look (docs/memory-model.md).
+ *   - Containers do not publish.  In a pool that is not coherent, a member calls dmem_publish_all() after its last
+ *     change, before it tells anyone, and dmem_refresh_all() before its first look (docs/memory-model.md).
  *   - A member that dies while it changes a container leaves the container half changed; the pool itself stays whole.
  *   - Programs that share a container are built with the same standard library and the same options for its layout
  *     (_GLIBCXX_DEBUG, _GLIBCXX_USE_CXX11_ABI, ...), and agree on hashes and orders.
@@ -97,10 +97,10 @@ public:
 	using difference_type = std::ptrdiff_t;
 
 	/*
-	 * A container keeps its pool for life: were the allocator handed on by an assignment or a swap, a container that lives in
-	 * one pool would point into another, which the members that use the first need not have attached.  So assigning
-	 * between pools copies or moves element by element, and to swap containers of two pools is undefined, as
-	 * with std::pmr.  A copy that is constructed lies in the pool of the original unless it is given an allocator.
+	 * A container keeps its pool for life: were the allocator handed on by an assignment or a swap, a container that
+	 * lives in one pool would point into another, which the members that use the first need not have attached.  So
+	 * assigning between pools copies or moves element by element, and to swap containers of two pools is undefined,
+	 * as with std::pmr.  A copy that is constructed lies in the pool of the original unless it is given an allocator.
 	 */
 	using propagate_on_container_copy_assignment = std::false_type;
 	using propagate_on_container_move_assignment = std::false_type;
@@ -108,8 +108,8 @@ public:
 	using is_always_equal = std::false_type;
 
 	/*
-	 * From an attached pool; nullptr, or nothing, means the default pool.  Which one that is, is settled here and now, for the
-	 * default pool of another member may be another pool.  Throws std::bad_alloc when the pool can't be had.
+	 * From an attached pool; nullptr, or nothing, means the default pool.  Which one that is, is settled here and now,
+	 * for the default pool of another member may be another pool.  Throws std::bad_alloc when the pool can't be had.
 	 */
 	allocator() : base_(detail::base_of(nullptr))
 	{
@@ -123,8 +123,8 @@ public:
 	{
 	}
 
-	/* Room for `count` objects, aligned for T (up to 1 GiB).  Throws std::bad_array_new_length when their size overflows, and
-	 * std::bad_alloc when the pool is full, or not attached in this process. */
+	/* Room for `count` objects, aligned for T (up to 1 GiB).  Throws std::bad_array_new_length when their size overflows,
+	 * and std::bad_alloc when the pool is full, or not attached in this process. */
 	[[nodiscard]] T *allocate(std::size_t count)
 	{
 		if (count > static_cast<std::size_t>(std::numeric_limits<std::ptrdiff_t>::max()) / sizeof(T))
@@ -167,8 +167,8 @@ template <class T, class U> bool operator!=(const allocator<T> &a, const allocat
 /*
  * dmem::memory_resource - shared memory of one pool, for std::pmr.
  *
- * The object stays in private memory (see above) and outlives the containers that use it.  Two are equal when they allocate
- * from the same pool.
+ * The object stays in private memory (see above) and outlives the containers that use it.  Two are equal when they
+ * allocate from the same pool.
  */
 class memory_resource : public std::pmr::memory_resource {
 public:

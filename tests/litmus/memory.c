@@ -4,7 +4,7 @@
 
 #include "litmus/litmus.h"
 
-enum { SPARE = 8, TOLD = 16, DONE = 17, SECOND = 18, LAST = 19 };
+enum { TOLD = 16, DONE = 17, SECOND = 18, LAST = 19 };
 #define FLAGS (LINE_BIT(TOLD) | LINE_BIT(DONE) | LINE_BIT(SECOND) | LINE_BIT(LAST))
 
 #define BLOCK_WORDS 5u /* 40 bytes: two would fit a line and a half */
@@ -114,21 +114,48 @@ static void blocks_reader(struct litmus_run *run)
 	set_flag(word_of(run, DONE), run->value);
 }
 
-/* --- what was stored before a free, and not published, does not appear in the next life --- */
+/*
+ * --- what was stored before a free, and not published, does not appear in the next life ---
+ *
+ * The blocks are large, so that a slab has few of them: the writer, whose slab it is, gets the block back within some
+ * allocations.  The reader then looks at another line of the same page first, so that lines of the page move in its member
+ * while one of them may still hold what the reader stored in the last life.
+ */
+#define LARGE_BYTES (UINT64_C(64) << 10)
+#define LARGE_MAX   100u
+
+/* What a block holds before it is freed; each is told from the value of the run. */
+#define OF_FIRST_LIFE(run)  ((run)->value + (UINT64_C(1) << 32))
+#define NOT_PUBLISHED(run)  ((run)->value + (UINT64_C(2) << 32))
+
+/* Allocate until this block comes again; whatever comes last, when it does not. */
+static volatile uint64_t *allocate_again(const struct litmus_run *run, const volatile uint64_t *wanted)
+{
+	void *others[LARGE_MAX];
+	unsigned count = 0;
+	volatile uint64_t *block;
+
+	while ((block = MUST_HAVE(dmem_alloc_ex(run->pool, LARGE_BYTES, NULL))) != wanted && count < LARGE_MAX)
+		others[count++] = (void *)(uintptr_t)block;
+	while (count > 0)
+		dmem_free(others[--count]);
+	return block;
+}
 
 static void next_life_writer(struct litmus_run *run)
 {
-	volatile uint64_t *block = allocate(run);
+	volatile uint64_t *block = MUST_HAVE(dmem_alloc_ex(run->pool, LARGE_BYTES, NULL));
 
-	fill(block, run->value);
+	fill(block, OF_FIRST_LIFE(run));
 	publish(block, BLOCK_BYTES);
 	tell_block(word_of(run, TOLD), (const void *)(uintptr_t)block);
 	await_flag(word_of(run, DONE), run->value);
-	block = allocate(run);
+	block = allocate_again(run, block);
 	fill(block, run->value);
 	step_publish(run, block, BLOCK_BYTES);
 	tell_block(word_of(run, SECOND), (const void *)(uintptr_t)block);
 	await_flag(word_of(run, LAST), run->value);
+	refresh(block, BLOCK_BYTES);
 	run->seen[0] = odd_word(block, run->value);
 	dmem_free((void *)(uintptr_t)block);
 }
@@ -138,12 +165,12 @@ static void next_life_reader(struct litmus_run *run)
 	volatile uint64_t *block = await_block(word_of(run, TOLD));
 
 	refresh(block, BLOCK_BYTES);
-	fill(block, run->value + 1);
+	fill(block, NOT_PUBLISHED(run));
 	dmem_free((void *)(uintptr_t)block);
 	set_flag(word_of(run, DONE), run->value);
 	block = await_block(word_of(run, SECOND));
-	for (unsigned i = 0; i < 4; i++)
-		idle(run, SPARE);
+	for (unsigned i = 0; i < 12; i++)
+		refresh(block + LITMUS_WORDS, 8);
 	step_refresh(run, block, BLOCK_BYTES);
 	run->seen[0] = odd_word(block, run->value);
 	set_flag(word_of(run, LAST), run->value);
@@ -175,7 +202,8 @@ static void moved_reader(struct litmus_run *run)
 const struct litmus_shape litmus_memory[] = {
 	{"L1", "zeroed_for_both", zeroed_writer, zeroed_reader, not_zero, ZEROED, FLAGS, 1},
 	{"L2", "an_address_means_the_same", address_writer, address_reader, reader_is_stale, PUBLISH | REFRESH, FLAGS, 1},
-	{"L3", "two_writers_of_two_blocks", blocks_writer, blocks_reader, either_is_stale, REFRESH, FLAGS, 1},
+	{"L3", "two_writers_of_two_blocks", blocks_writer, blocks_reader, either_is_stale, PUBLISH | REFRESH, FLAGS,
+	 1},
 	{"L4", "nothing_comes_from_the_last_life", next_life_writer, next_life_reader, either_is_stale, PUBLISH | REFRESH,
 	 FLAGS, 1},
 	{"L8", "a_moved_block", moved_writer, moved_reader, reader_is_stale, PUBLISH | REFRESH, FLAGS, 1},

@@ -97,16 +97,15 @@ static void fork_reader(struct litmus_run *run)
 
 static void child_that_frees(struct litmus_run *run)
 {
-	uint64_t *block = (uint64_t *)(uintptr_t)line_of(run, DATA)[0];
-	uint64_t *told = word_of(run, FLAG);
+	volatile uint64_t *block = (volatile uint64_t *)(uintptr_t)line_of(run, DATA)[0];
 
-	run->seen[0] = *(volatile uint64_t *)block;
-	step_refresh(run, block, 64);
-	*(volatile uint64_t *)block = run->value;
+	refresh(block, 64);
+	run->seen[0] = block[0];
+	block[1] = run->value;
 	step_publish(run, block, 64);
-	set_flag(told, (uint64_t)(uintptr_t)block);
+	tell_block(word_of(run, FLAG), (const void *)(uintptr_t)block);
 	await_flag(word_of(run, BACK), run->value);
-	dmem_free(block);
+	dmem_free((void *)(uintptr_t)block);
 }
 
 static void block_writer(struct litmus_run *run)
@@ -116,10 +115,7 @@ static void block_writer(struct litmus_run *run)
 	*(volatile uint64_t *)block = run->value;
 	publish(block, 64);
 	line_of(run, DATA)[0] = (uint64_t)(uintptr_t)block; /* for the child alone */
-	*(volatile uint64_t *)block = run->value + 1;       /* published by the child's own store, or by nobody */
-	publish(block, 64);
 	start_child(run, child_that_frees);
-	run->seen[0] = run->value;
 }
 
 static void block_reader(struct litmus_run *run)
@@ -127,7 +123,7 @@ static void block_reader(struct litmus_run *run)
 	volatile uint64_t *block = await_block(word_of(run, FLAG));
 
 	step_refresh(run, block, 64);
-	run->seen[0] = block[0];
+	run->seen[0] = block[0] == run->value ? block[1] : block[0];
 	set_flag(word_of(run, BACK), run->value);
 }
 

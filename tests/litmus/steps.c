@@ -88,8 +88,8 @@ static uint64_t await(const uint64_t *word, uint64_t value, bool any)
 			continue;
 		sched_yield();
 		if (deadline_ns == 0)
-			deadline_ns = dm_clock_ns() + PATIENCE_NS;
-		if (dm_clock_ns() > deadline_ns)
+			deadline_ns = dm_clock_now_ns() + PATIENCE_NS;
+		if (dm_clock_now_ns() > deadline_ns)
 			MUST(-ETIMEDOUT);
 	}
 }

@@ -92,6 +92,9 @@ def check_external(root, path, name):
         known = name.removesuffix(".h") in SYSTEM_HEADERS
     if not known and relative.endswith((".c", ".h")):
         return f"<{name}> is not known: name the folder of this library in tests/meta/check_includes.py"
+    if relative.startswith("include/") and relative.endswith(".hpp"):
+        # The headers of the C++ library have neither a folder nor a suffix.
+        return None if re.fullmatch(r"[a-z_]+", name) else f"<{name}> in a public header; there only the C++ library"
     if relative.startswith("include/") and name not in PUBLIC_MAY_INCLUDE:
         return f"<{name}> in a public header; there only {', '.join(sorted(PUBLIC_MAY_INCLUDE))}"
     return None
@@ -124,7 +127,7 @@ def check_include(root, path, quote, name):
 
 def check(root):
     findings = []
-    for path in tree.files(root, suffixes=(".c", ".h", ".def")):
+    for path in tree.files(root, suffixes=(".c", ".h", ".cpp", ".hpp", ".def")):
         text = tree.read(path)
         bare = re.sub(r"/\*.*?\*/", lambda match: re.sub(r"[^\n]", " ", match.group(0)), text, flags=re.DOTALL)
         for match in INCLUDE.finditer(bare):

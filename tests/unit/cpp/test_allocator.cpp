@@ -2,8 +2,8 @@
 /*
  * test_allocator.cpp: containers of the standard library in a pool, used by two programs.
  *
- * The second program is this one, started anew ("member URI"), with another default pool: it shares nothing with the first
- * but the name of the pool.  Exit status 0: all cases passed.
+ * The second program is this one, started anew ("member URI"), with another default pool: it shares nothing with the
+ * first but the name of the pool.  Exit status 0: all cases passed.
  */
 #include <sys/wait.h>
 #include <unistd.h>
@@ -45,7 +45,8 @@ constexpr unsigned wait_s = 60;
 using shared_string = std::basic_string<char, std::char_traits<char>, dmem::allocator<char>>;
 using shared_numbers = std::vector<std::uint64_t, dmem::allocator<std::uint64_t>>;
 template <class T> using scoped = std::scoped_allocator_adaptor<dmem::allocator<T>>;
-using shared_index = std::map<shared_string, shared_numbers, std::less<>, scoped<std::pair<const shared_string, shared_numbers>>>;
+using shared_index = std::map<shared_string, shared_numbers, std::less<>,
+                              scoped<std::pair<const shared_string, shared_numbers>>>;
 using shared_names = std::unordered_map<std::uint64_t, shared_string, std::hash<std::uint64_t>, std::equal_to<>,
                                         scoped<std::pair<const std::uint64_t, shared_string>>>;
 
@@ -277,8 +278,8 @@ struct alignas(256) wide {
 	char bytes[300];
 };
 
-struct alignas(1 << 16) page {
-	char bytes[1 << 16];
+struct alignas(1 << 18) page {
+	char bytes[1 << 18];
 };
 
 void over_aligned_types_are_aligned()
@@ -308,7 +309,7 @@ void over_aligned_types_are_aligned()
 		std::vector<std::vector<char, dmem::allocator<char>>> others;
 
 		for (int i = 0; i < 20; i++) {
-			others.emplace_back(20000, 'o', dmem::allocator<char>(pool));
+			others.emplace_back(200000, 'o', dmem::allocator<char>(pool));
 			pages.emplace_back(1, dmem::allocator<page>(pool));
 			CHECK(reinterpret_cast<std::uintptr_t>(pages.back().data()) % sizeof(page) == 0);
 		}
