@@ -263,6 +263,8 @@ static struct dm_extent *take_large(struct dm_shared *shared, uint64_t count, ui
 
 	if (head == NULL && dm_chunk_adopt_orphans(shared))
 		head = take_from_segments(shared, count, alignment, kind, fresh);
+	if (head == NULL)
+		errno = ENOMEM;
 	return head;
 }
 
