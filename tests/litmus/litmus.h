@@ -2,12 +2,14 @@
 /*
  * litmus.h: what a litmus test of the memory model is made of.
  *
- * A shape is two functions, which two members run at the same time, and an outcome that its clause forbids.  They see a set of
- * lines of their own for each run: which hold plain data, and which atomic words, is the shape's own choice, the same in
- * every run (clause A1).  The number of the run is the value that is handed over, so that whatever is stale is a smaller one.
+ * A shape is two functions, which two members run at the same time, and an outcome that its clause forbids.  They see a
+ * set of lines of their own for each run: which hold plain data, and which atomic words, is the shape's own choice,
+ * the same in every run (clause A1).  The number of the run is the value that is handed over, so that whatever is stale
+ * is another number.
  *
- * A step that the clause asks for goes through step_publish() and its like: the runner leaves it out to see that the forbidden
- * outcome then comes.  Calls that are not the point of the shape go through publish() and its like, and are never left out.
+ * A step that the clause asks for goes through step_publish() and its like: the runner leaves it out to see that the
+ * forbidden outcome then comes.  Calls that are not the point of the shape go through publish() and its like, and are
+ * never left out.
  */
 #ifndef DM_TESTS_LITMUS_H
 #define DM_TESTS_LITMUS_H
@@ -18,7 +20,7 @@
 
 #include "dmem/dmem.h"
 
-#define LITMUS_LINES  64u /* of one run */
+#define LITMUS_LINES  128u /* of one run: two pages; atomic words lie in the first one only */
 #define LITMUS_LINE   64u
 #define LITMUS_SEEN   8u
 #define LITMUS_WORDS  8u  /* in a line */

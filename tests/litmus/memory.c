@@ -30,7 +30,7 @@ static volatile uint64_t *allocate(const struct litmus_run *run)
 	return MUST_HAVE(dmem_alloc_ex(run->pool, BLOCK_BYTES, NULL));
 }
 
-/* --- zeroed memory is zero for who asked for it, and then for others; what the last life left is there to be seen --- */
+/* --- zeroed memory is zero for who asked for it, and then for others; both leave something else in it --- */
 
 static void zeroed_writer(struct litmus_run *run)
 {
@@ -118,8 +118,8 @@ static void blocks_reader(struct litmus_run *run)
  * --- what was stored before a free, and not published, does not appear in the next life ---
  *
  * The blocks are large, so that a slab has few of them: the writer, whose slab it is, gets the block back within some
- * allocations.  The reader then looks at another line of the same page first, so that lines of the page move in its member
- * while one of them may still hold what the reader stored in the last life.
+ * allocations.  The reader then looks at another line of the same page first, so that lines of the page move in its
+ * member while one of them may still hold what the reader stored in the last life.
  */
 #define LARGE_BYTES (UINT64_C(64) << 10)
 #define LARGE_MAX   100u

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* processes.c: shapes in which members come and go: clauses M6, M10, F1, F4, F6 and D1.  Few runs: each makes a member. */
+/* processes.c: shapes in which members come and go: clauses M6, M10, F4, F6 and D1.  Few runs: each makes a member. */
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -7,7 +7,11 @@
 #include "lib/scratch.h"
 #include "litmus/litmus.h"
 
-enum { DATA = 0, OTHER = 4, FLAG = 16, BACK = 17 };
+/*
+ * The data lies in another page than the flags: waiting for a member to come or go is long, and lines of the page that is
+ * looked at move meanwhile, as if they were refreshed.
+ */
+enum { DATA = 64, OTHER = 68, FLAG = 16, BACK = 17 };
 #define FLAGS (LINE_BIT(FLAG) | LINE_BIT(BACK))
 
 static void attach_again(struct litmus_run *run)

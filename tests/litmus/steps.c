@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* steps.c: what shapes are written with (litmus.h). */
 #include <errno.h>
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -9,7 +8,8 @@
 #include "base/clock.h"
 #include "litmus/litmus.h"
 
-#define SPINS_BEFORE_YIELD 100u
+#define SPINS_BEFORE_SLEEP 100u
+#define SLEEP_NS_MAX       UINT64_C(500000)
 #define PATIENCE_NS        (30 * UINT64_C(1000000000))
 
 void litmus_must(int rc, const char *call)
@@ -74,23 +74,31 @@ void set_flag(uint64_t *word, uint64_t value)
 	MUST(dmem_atomic_store_u64(word, value));
 }
 
-/* Wait until a word holds a value, or, with `any`, something that is not 0.  Gives what it held. */
+/*
+ * Wait until a word holds a value, or, with `any`, something that is not 0.  Gives what it held.
+ *
+ * Looks less and less often: each look is a data operation, after which lines may move by themselves, and so many of
+ * them would do the work of a refresh that was left out.
+ */
 static uint64_t await(const uint64_t *word, uint64_t value, bool any)
 {
 	uint64_t deadline_ns = 0;
+	uint64_t sleep_ns = 1000;
 	uint64_t seen;
 
 	for (unsigned spins = 0;; spins++) {
 		seen = load_word(word);
 		if (any ? seen != 0 : seen == value)
 			return seen;
-		if (spins % SPINS_BEFORE_YIELD != SPINS_BEFORE_YIELD - 1)
+		if (spins < SPINS_BEFORE_SLEEP)
 			continue;
-		sched_yield();
 		if (deadline_ns == 0)
 			deadline_ns = dm_clock_now_ns() + PATIENCE_NS;
 		if (dm_clock_now_ns() > deadline_ns)
 			MUST(-ETIMEDOUT);
+		dm_clock_sleep_ns(sleep_ns);
+		if (sleep_ns < SLEEP_NS_MAX)
+			sleep_ns *= 2;
 	}
 }
 
