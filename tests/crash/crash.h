@@ -44,6 +44,7 @@ struct crash {
 	char path[CRASH_PATH_BYTES];  /* of the pool's file */
 	char uri[CRASH_PATH_BYTES + 8];
 	char extra[CRASH_PATH_BYTES]; /* of a second device */
+	char registry[CRASH_PATH_BYTES]; /* of windows: this test's own */
 	uint64_t size_bytes;
 	_Atomic uint32_t blocks_used; /* entries of `blocks` that were ever used */
 	struct crash_block blocks[CRASH_BLOCKS_MAX];

@@ -11,6 +11,7 @@
 
 #include "base/arith.h"
 #include "crash/crash.h"
+#include "lib/arena.h"
 
 #define PROCESS_SECONDS_MAX 60 /* then SIGALRM ends it, and the test fails */
 
@@ -38,13 +39,17 @@ struct crash *crash_begin(void)
 		abort();
 	snprintf(c->path, sizeof(c->path), "/dev/shm/dmem-crash-%d-%u", (int)getpid(), number);
 	snprintf(c->uri, sizeof(c->uri), "%s:%s", scheme != NULL && scheme[0] != 0 ? scheme : "file", c->path);
+	snprintf(c->registry, sizeof(c->registry), "/dev/shm/dmem-crashreg-%d-%u", (int)getpid(), number);
 	snprintf(c->extra, sizeof(c->extra), "/dev/shm/dmem-crash-%d-%u.extra", (int)getpid(), number++);
+	arena_register(c->registry);
+	setenv("DMEM_REGISTRY", c->registry, 1);
 	return c;
 }
 
 void crash_end(struct crash *c)
 {
 	crash_remove_pool(c);
+	(void)unlink(c->registry);
 	munmap(c, sizeof(*c));
 }
 

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "addr/window.h"
+#include "lib/arena.h"
 
 #define NAMES 8
 
@@ -77,6 +78,7 @@ void scratch_begin(void)
 	snprintf(line, sizeof(line), "0x%" PRIx64 " 0x%" PRIx64 " 00 no-boot 1 file:criterion\n", DM_WINDOW_FIRST,
 	         SCRATCH_FIRST - DM_WINDOW_FIRST);
 	scratch_write("registry", 0, line, strlen(line));
+	arena_register(scratch_path("registry"));
 }
 
 void scratch_end(void)
