@@ -18,9 +18,10 @@ void scratch_begin(void);
 void scratch_end(void);
 
 /*
- * Criterion maps its arena at a random address where the library's windows are by default, mostly from 32 to 68 TiB.  The
- * registry therefore says that this range is taken, and what is mapped above it: pools of tests lie elsewhere.  scratch_begin_bare() gives an empty registry, for
- * tests that create without attaching, or attach after scratch_clear_window() in a child.
+ * Criterion maps its arena at a random address where the library's windows are by default, mostly from 32 to 68 TiB.
+ * The registry therefore says that this range is taken, and what is mapped above it: pools of tests lie elsewhere.
+ * scratch_begin_bare() gives an empty registry, for tests that create without attaching, or attach after
+ * scratch_clear_window() in a child.
  */
 #define SCRATCH_FIRST UINT64_C(0x440000000000)
 void scratch_begin_bare(void);
