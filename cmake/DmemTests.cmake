@@ -7,9 +7,12 @@
 # Only the tests of the headers for C++ are in C++: the library is built without.
 enable_language(CXX)
 
+# Seconds: for one test of a Criterion program, and for a whole program.
 set(DMEM_TEST_TIMEOUT_S 120)
+set(DMEM_TEST_LIMIT_S 120)
 if(DMEM_SANITIZE)
 	set(DMEM_TEST_TIMEOUT_S 360)
+	set(DMEM_TEST_LIMIT_S 180)
 endif()
 
 # Give test `name` its label, environment, directory and time limit.
@@ -33,7 +36,7 @@ function(dmem_test_properties name label)
 		LABELS "${label}"
 		ENVIRONMENT "${environment}"
 		WORKING_DIRECTORY "${scratch}"
-		TIMEOUT ${DMEM_TEST_TIMEOUT_S})
+		TIMEOUT ${DMEM_TEST_LIMIT_S})
 endfunction()
 
 # A program of tests/, linked to the library with its internals and fault points.
