@@ -83,6 +83,7 @@ struct crash *crash_begin(void);
 void crash_end(struct crash *c);
 /* A new pool, and nothing known of it. */
 void crash_new_pool(struct crash *c);
+void crash_new_pool_of(struct crash *c, uint64_t size_bytes);
 void crash_remove_pool(struct crash *c);
 
 /* Note what is wrong; only the first one is kept. */

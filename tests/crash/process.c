@@ -56,9 +56,14 @@ void crash_end(struct crash *c)
 /* 2 extents a chunk, so that runs of a few megabytes reach over chunks; few tables, so that repairs are quick. */
 void crash_new_pool(struct crash *c)
 {
+	crash_new_pool_of(c, 8 * DM_GIB);
+}
+
+void crash_new_pool_of(struct crash *c, uint64_t size_bytes)
+{
 	char uri[CRASH_PATH_BYTES + 80];
 
-	c->size_bytes = DM_GIB;
+	c->size_bytes = size_bytes;
 	c->bystanders = 0;
 	c->failure[0] = '\0';
 	atomic_store(&c->blocks_used, 0);
@@ -71,7 +76,8 @@ void crash_new_pool(struct crash *c)
 	sem_init(&c->victim_goes, 1, 0);
 	sem_init(&c->heir_waits, 1, 0);
 	sem_init(&c->heir_goes, 1, 0);
-	snprintf(uri, sizeof(uri), "%s?size=1G&members=64&beat=10ms&lease=100ms", c->uri);
+	snprintf(uri, sizeof(uri), "%s?size=%llu&members=64&beat=10ms&lease=100ms", c->uri,
+	         (unsigned long long)size_bytes);
 	if (dmem_pool_create(uri, NULL) != 0)
 		crash_fail(c, "create: %s", dmem_last_error());
 }
