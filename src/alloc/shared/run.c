@@ -5,14 +5,13 @@
  * Taking: the chunks are leased; CONTINUED marks are stored at the start of every later chunk; the head's descriptor is
  * stored last and commits.  A death before that leaves marks without a head, which count for nothing.
  *
- * Freeing by the owner of the head's chunk: a run inside one chunk by the store of FREE at its head.  One over several chunks
- * is given up first, by the freed bit of its head, which commits; then parts in chunks that somebody else leases by now are
- * handed over by the freed bit of their CONTINUED extent; own parts are given back; the head becomes FREE last, and its
- * freed bit is cleared.  A death in between leaves the head with its freed bit, and whoever adopts its chunk starts
- * again: a part is
- * given back or handed over only while its mark still belongs to this run, and handed over only against the tagged word that
- * was read before the mark was checked, so that a part which its owner has taken back and used again meanwhile is not freed
- * twice.
+ * Freeing by the owner of the head's chunk: a run inside one chunk by the store of FREE at its head.  One over several
+ * chunks is given up first, by the freed bit of its head, which commits; then parts in chunks that somebody else leases by
+ * now are handed over by the freed bit of their CONTINUED extent; own parts are given back; the head becomes FREE last,
+ * and its freed bit is cleared.  A death in between leaves the head with its freed bit, and whoever adopts its chunk
+ * starts again.  A part is given back or handed over only while its mark still belongs to this run, and handed over only
+ * against the tagged word that was read before the mark was checked, so that a part which its owner has taken back and
+ * used again meanwhile is not freed twice.
  *
  * Freeing by anybody else: the freed bit of the head.  One atomic, however long the run.
  */
