@@ -189,6 +189,7 @@ static void make_beat(struct dm_members *members)
 
 	__atomic_store_n(&beat->beats, beat->beats + 1, __ATOMIC_RELEASE);
 	follow_growth(members);
+	dm_members_follow_deaths(members);
 	if (dm_window_publish(members->window, beat, sizeof(*beat)) != 0 ||
 	    dm_members_set_used(members, members->slot, true) != 0)
 		dm_log(DMEM_LOG_ERROR, "the heartbeat could not be written: %s", dmem_last_error());

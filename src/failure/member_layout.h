@@ -2,7 +2,7 @@
 /*
  * member_layout.h: the pool's administration lines and its member table.  All numbers little-endian.
  *
- *   admin_off:  | lock | sequence | grace period | reserved ... | bitmap of slots in use (8 lines) |
+ *   admin_off:  | lock | sequence | grace period | deaths | reserved ... | bitmap of slots in use (8 lines) |
  *   member_off: | slot 0 | slot 1 | ...    512 bytes each
  *   slot:       | state | identity | beat | mailbox | retire | names | reserved | reserved |     one line each
  *
@@ -113,11 +113,15 @@ struct dm_admin_pm {
 	uint64_t sequence_reserved[7];
 	uint64_t grace_period; /* newest grace period that was asked for */
 	uint64_t grace_reserved[7];
-	uint8_t reserved[5 * 64];
+	uint64_t
+		deaths; /* grows by one after each CAS that takes a member's rights away; who sleeps may sleep on its low half */
+	uint64_t deaths_reserved[7];
+	uint8_t reserved[4 * 64];
 	uint64_t slots_used[DM_MEMBERS_MAX /
 	                    64]; /* a hint that saves walking the table: set before JOINING, cleared after FREE */
 };
 static_assert(offsetof(struct dm_admin_pm, sequence) == 64, "administration lines");
+static_assert(offsetof(struct dm_admin_pm, deaths) == 192, "administration lines");
 static_assert(offsetof(struct dm_admin_pm, slots_used) == 512, "administration lines");
 static_assert(sizeof(struct dm_admin_pm) == 1024, "administration lines");
 

@@ -46,6 +46,9 @@ struct dm_members {
 	uint32_t incarnation;
 	uint32_t beat_ms;
 	uint32_t lease_ms;
+	_Atomic bool fenced;  /* others have gone on without us: no call may touch the pool any more */
+	uint32_t deaths_here; /* what our threads sleep on where the pool's word can't be slept on */
+	uint64_t deaths_seen; /* of the pool's word; agent only */
 
 	struct {
 		int order;
@@ -138,6 +141,21 @@ int dm_members_view(struct dm_members *members, uint32_t slot, struct dm_member_
  * thread is. */
 int dm_members_alive(const struct dm_member_view *view);
 
+/* 1: that member has its rights; 0: it has lost them, or never had any; negative: the pool could not be read. */
+int dm_members_rights(struct dm_members *members, uint32_t slot, uint32_t incarnation);
+
+/* 0, or DMEM_E_FENCED when we have lost ours; another negative code when the pool could not be read. */
+int dm_members_self(struct dm_members *members);
+
+/* The word to sleep on until some member loses its rights: in the pool where all of it is shared, else in this process. */
+uint32_t *dm_members_deaths_word(struct dm_members *members);
+
+/* After the CAS that took a member's rights: count it in the pool and wake who sleeps here.  Wakes even when it fails. */
+int dm_members_announce_death(struct dm_members *members);
+
+/* Once a beat: wake those who sleep here when somebody lost its rights elsewhere. */
+void dm_members_follow_deaths(struct dm_members *members);
+
 /* The next slot above `after` (DM_NO_SLOT: from the start) that the bitmap says is in use; DM_NO_SLOT at the end. */
 uint32_t dm_members_next_used(struct dm_members *members, uint32_t after);
 
@@ -174,6 +192,13 @@ static inline uint32_t dm_member_word_recoverer(uint64_t word)
 static inline uint32_t dm_member_word_incarnation(uint64_t word)
 {
 	return (uint32_t)(word >> 32);
+}
+
+static inline bool dm_member_word_has_rights(uint64_t word)
+{
+	enum dm_member_state state = dm_member_word_state(word);
+
+	return state == DM_MEMBER_JOINING || state == DM_MEMBER_LIVE || state == DM_MEMBER_LEAVING;
 }
 
 #endif

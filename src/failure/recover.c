@@ -52,6 +52,9 @@ static int claim(struct dm_members *members, uint32_t slot, uint64_t *word)
 		DM_CRASH_POINT(MEMBER_DECLARED_DEAD);
 		*word = dead;
 	}
+	/* again when it was DEAD already: who declared it dead may have died before it told anybody */
+	if (rc == 0)
+		rc = dm_members_announce_death(members);
 	if (rc == 0)
 		rc = change_state(members, slot, *word, ours);
 	if (rc == 0) {

@@ -241,3 +241,26 @@ Test(members, beats_go_on)
 	}
 	cr_expect(ge(u64, after.beat.beats, before.beat.beats + 3));
 }
+
+static bool lost_its_rights(void *unused)
+{
+	(void)unused;
+	return dm_members_rights(pool->members, talk->slot[0], talk->incarnation[0]) == 0;
+}
+
+Test(members, a_death_takes_the_rights_and_changes_the_word_that_others_sleep_on)
+{
+	pid_t pid = start_member(0);
+	uint32_t deaths;
+
+	pool = scratch_attach("p");
+	cr_expect(eq(int, dm_members_rights(pool->members, talk->slot[0], talk->incarnation[0]), 1));
+	cr_expect(eq(int, dm_members_rights(pool->members, talk->slot[0], talk->incarnation[0] + 1), 0));
+	cr_expect(eq(int, dm_members_rights(pool->members, pool->members->slots_max, 1), 0));
+	deaths = __atomic_load_n(dm_members_deaths_word(pool->members), __ATOMIC_ACQUIRE);
+	child_kill(pid);
+	cr_assert(wait_until(lost_its_rights, NULL, 3000));
+	cr_assert(wait_until(only_me, NULL, 3000));
+	cr_expect(ne(u32, __atomic_load_n(dm_members_deaths_word(pool->members), __ATOMIC_ACQUIRE), deaths));
+	cr_expect(zero(int, dm_members_self(pool->members)));
+}
