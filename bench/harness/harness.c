@@ -128,7 +128,7 @@ static void progress(const struct bench *bench, int round)
 		fprintf(stderr, "\r\033[K");
 }
 
-int bench_rounds(struct bench *bench, struct bench_side *a, struct bench_side *b)
+int bench_rounds_of(struct bench *bench, struct bench_side *const *sides, int count)
 {
 	int error = 0;
 
@@ -137,9 +137,8 @@ int bench_rounds(struct bench *bench, struct bench_side *a, struct bench_side *b
 		int at = round > 0 ? round - 1 : 0;
 
 		progress(bench, round);
-		error = a->run(a->context, &a->values[at]);
-		if (!error)
-			error = b->run(b->context, &b->values[at]);
+		for (int side = 0; side < count && !error; side++)
+			error = sides[side]->run(sides[side]->context, &sides[side]->values[at]);
 		if (!error && interrupted)
 			error = -EINTR;
 	}
@@ -147,6 +146,13 @@ int bench_rounds(struct bench *bench, struct bench_side *a, struct bench_side *b
 	if (error)
 		fprintf(stderr, "bench_%s: a round failed (%d)\n", bench->name, error);
 	return error;
+}
+
+int bench_rounds(struct bench *bench, struct bench_side *a, struct bench_side *b)
+{
+	struct bench_side *sides[] = {a, b};
+
+	return bench_rounds_of(bench, sides, 2);
 }
 
 static int target_missed(const struct bench_result *result)

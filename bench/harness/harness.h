@@ -79,6 +79,9 @@ int bench_begin(struct bench *bench, const char *name, const char *question, int
 /* One warm-up round, then the rounds: a, b, a, b, ...  0, or what `run` said. */
 int bench_rounds(struct bench *bench, struct bench_side *a, struct bench_side *b);
 
+/* The same with any number of sides: a, b, c, a, b, c, ... */
+int bench_rounds_of(struct bench *bench, struct bench_side *const *sides, int count);
+
 /* Work a figure out from the values of its sides. */
 void bench_report(struct bench *bench, const struct bench_figure *figure);
 
