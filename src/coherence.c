@@ -59,6 +59,8 @@ static int all_lines(struct dmem_pool *pool, bool publish)
 			dm_fence_observe();
 		return 0;
 	}
+	if (window->words != NULL)
+		window->words->hold(window->words_context, true);
 	pthread_mutex_lock(&window->lock);
 	for (uint32_t i = 0; rc == 0 && i < window->device_count; i++) {
 		const struct dm_data_ops *data = &window->devices[i]->transport->data;
@@ -66,6 +68,8 @@ static int all_lines(struct dmem_pool *pool, bool publish)
 		rc = publish ? data->publish_all(window->devices[i]) : data->refresh_all(window->devices[i]);
 	}
 	pthread_mutex_unlock(&window->lock);
+	if (window->words != NULL)
+		window->words->hold(window->words_context, false);
 	return rc;
 }
 

@@ -21,6 +21,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fault.h"
+#include "failure/delegate_layout.h"
 #include "layout.h"
 #include "pool.h"
 
@@ -66,9 +67,9 @@ static int choose_size(const struct dm_uri *uri, uint64_t asked, uint64_t *size)
 /* What the layout has room for and this version does not carry out: a pool that promised it would be wrong. */
 static int check_modes(const struct dmem_create_options *options, const char *name)
 {
-	if (options->atomics == DMEM_ATOMICS_DELEGATE || options->atomics == DMEM_ATOMICS_REMOTE)
+	if (options->atomics == DMEM_ATOMICS_REMOTE)
 		return dm_fail(DMEM_E_UNSUPPORTED,
-		               "%s: delegated and remote atomics come with a later libdmem: leave ?atomics= out, or say cpu", name);
+		               "%s: remote atomics come with a later libdmem: leave ?atomics= out, or say cpu or delegate", name);
 	if (options->coherence == DMEM_COHERENCE_PAGED)
 		return dm_fail(DMEM_E_UNSUPPORTED,
 		               "%s: paged pools come with a later libdmem: leave ?coherence= out, or say coherent or noncoherent", name);
@@ -131,6 +132,11 @@ static void choose_tables(struct dm_superblock_pm *sb, const struct dmem_create_
 	sb->heap_off = sb->member_off + (uint64_t)sb->members_max * sizeof(struct dm_member_pm);
 	sb->root_off = sb->heap_off + owners + (uint64_t)sb->heaps_max * sizeof(struct dm_heap_pm);
 	sb->static_bytes = sb->root_off + (uint64_t)sb->roots_max * sizeof(struct dm_root_pm);
+	if (sb->atomics == DMEM_ATOMICS_DELEGATE) {
+		sb->delegate_off = sb->static_bytes;
+		sb->desks_max = sb->members_max + DM_DESKS_EXTRA;
+		sb->static_bytes += (uint64_t)sb->desks_max * sizeof(struct dm_desk_pm);
+	}
 }
 
 /* Members lease chunks; there should be many more of them than members, or members starve while others hardly use theirs. */
@@ -207,6 +213,11 @@ static int lay_out(struct dm_superblock_pm *sb, const struct dmem_create_options
 	dm_geometry_init(&geometry, sb->chunk_extents, sb->granule_bytes);
 	if (!(device->caps & DM_CAP_MAPS) && sb->coherence == DMEM_COHERENCE_COHERENT)
 		return dm_fail(DMEM_E_OPTION, "%s: its members work on copies, so it can't be coherent: leave ?coherence= out",
+		               device->name);
+	if (sb->atomics == DMEM_ATOMICS_DELEGATE && sb->coherence == DMEM_COHERENCE_COHERENT)
+		return dm_fail(DMEM_E_OPTION,
+		               "%s: delegated atomics are for memory that is not coherent, where processors' own do not do: say "
+		               "?coherence=noncoherent too, or leave ?atomics= out",
 		               device->name);
 	if (!dm_geometry_lay_out(&geometry, sb->static_bytes, segment))
 		return dm_fail(DMEM_E_TOO_SMALL,

@@ -158,6 +158,11 @@ static int check_tables(const struct dm_superblock_pm *sb, const char *name)
 		return bad(name, "number of heaps", sb->heaps_max);
 	if (!dm_is_power_of_two(sb->roots_max) || sb->roots_max > 65536)
 		return bad(name, "number of roots", sb->roots_max);
+	if (sb->atomics == DMEM_ATOMICS_DELEGATE &&
+	    (sb->delegate_off < sb->root_off || sb->delegate_off >= sb->static_bytes || !dm_is_aligned(sb->delegate_off, DM_LINE_BYTES)))
+		return bad(name, "offset of the desks", sb->delegate_off);
+	if (sb->atomics == DMEM_ATOMICS_DELEGATE && (sb->desks_max == 0 || sb->desks_max > 8192))
+		return bad(name, "number of desks", sb->desks_max);
 	if (sb->static_bytes > sb->segments[0].metadata_off)
 		return bad(name, "end of the static tables", sb->static_bytes);
 	return 0;

@@ -116,7 +116,11 @@ struct dm_superblock_pm {
 	uint32_t copy_index;   /* 0 or 1 */
 	uint32_t device_count;
 	uint32_t segment_count;
-	uint8_t reserved2[824];
+	uint64_t delegate_off; /* desks (failure/delegate_layout.h); 0 where atomics are not delegated, which is what older
+	                          libraries wrote here: it lay in reserved bytes */
+	uint32_t desks_max;
+	uint32_t reserved4;
+	uint8_t reserved2[808];
 	struct dm_device_pm devices[DM_DEVICES_MAX];
 	struct dm_segment_pm segments[DM_SEGMENTS_MAX];
 	uint8_t reserved3[1020];
@@ -126,6 +130,7 @@ static_assert(offsetof(struct dm_superblock_pm, sequence) == 56, "superblock");
 static_assert(offsetof(struct dm_superblock_pm, unit_bytes) == 96, "superblock");
 static_assert(offsetof(struct dm_superblock_pm, admin_off) == 144, "superblock");
 static_assert(offsetof(struct dm_superblock_pm, device_count) == 192, "superblock");
+static_assert(offsetof(struct dm_superblock_pm, delegate_off) == 200, "superblock");
 static_assert(offsetof(struct dm_superblock_pm, devices) == 1024, "superblock");
 static_assert(offsetof(struct dm_superblock_pm, segments) == 9216, "superblock");
 static_assert(offsetof(struct dm_superblock_pm, crc) == DM_SUPERBLOCK_BYTES - 4, "superblock");

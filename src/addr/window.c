@@ -219,10 +219,9 @@ static int check_require(const struct dm_uri *uri, const char *require)
 /* Modes that the layout knows and this version does not carry out. */
 static int check_mode(const struct dm_superblock_pm *sb, const char *name)
 {
-	if (sb->atomics != DMEM_ATOMICS_CPU || sb->coherence == DMEM_COHERENCE_PAGED)
+	if (sb->atomics == DMEM_ATOMICS_REMOTE || sb->coherence == DMEM_COHERENCE_PAGED)
 		return dm_fail(DMEM_E_UNSUPPORTED,
-		               "%s: the pool's atomics are delegated or remote, or it is paged, which libdmem %s can't do: use a newer "
-		               "libdmem",
+		               "%s: the pool's atomics are remote, or it is paged, which libdmem %s can't do: use a newer libdmem",
 		               name, dmem_version());
 	return 0;
 }
@@ -477,44 +476,57 @@ int dm_word_slow_load(struct dm_window *window, const void *word, unsigned width
 {
 	struct dm_device *device = NULL;
 	uint64_t offset = 0;
-	int rc = word_place(window, word, &device, &offset);
+	int rc;
 
+	if (window->words != NULL)
+		return window->words->load(window->words_context, word, width, value);
+	rc = word_place(window, word, &device, &offset);
 	return rc ? rc : device->transport->data.load(device, offset, (void *)(uintptr_t)word, width, value);
+}
+
+static int change_word(struct dm_window *window, enum dm_word_op op, void *word, unsigned width, uint64_t operand,
+                       uint64_t expected, uint64_t *previous)
+{
+	const struct dm_data_ops *data;
+	struct dm_device *device = NULL;
+	uint64_t offset = 0;
+	int rc;
+
+	if (window->words != NULL)
+		return window->words->change(window->words_context, op, word, width, operand, expected, previous);
+	rc = word_place(window, word, &device, &offset);
+	if (rc)
+		return rc;
+	data = &device->transport->data;
+	switch (op) {
+	case DM_WORD_STORE:
+		return data->store(device, offset, word, width, operand);
+	case DM_WORD_EXCHANGE:
+		return data->exchange(device, offset, word, width, operand, previous);
+	case DM_WORD_CAS:
+		return data->cas(device, offset, word, width, expected, operand, previous);
+	default:
+		return data->add(device, offset, word, width, operand, previous);
+	}
 }
 
 int dm_word_slow_store(struct dm_window *window, void *word, unsigned width, uint64_t value)
 {
-	struct dm_device *device = NULL;
-	uint64_t offset = 0;
-	int rc = word_place(window, word, &device, &offset);
-
-	return rc ? rc : device->transport->data.store(device, offset, word, width, value);
+	return change_word(window, DM_WORD_STORE, word, width, value, 0, NULL);
 }
 
 int dm_word_slow_exchange(struct dm_window *window, void *word, unsigned width, uint64_t value, uint64_t *previous)
 {
-	struct dm_device *device = NULL;
-	uint64_t offset = 0;
-	int rc = word_place(window, word, &device, &offset);
-
-	return rc ? rc : device->transport->data.exchange(device, offset, word, width, value, previous);
+	return change_word(window, DM_WORD_EXCHANGE, word, width, value, 0, previous);
 }
 
 int dm_word_slow_cas(struct dm_window *window, void *word, unsigned width, uint64_t expected, uint64_t desired,
                      uint64_t *previous)
 {
-	struct dm_device *device = NULL;
-	uint64_t offset = 0;
-	int rc = word_place(window, word, &device, &offset);
-
-	return rc ? rc : device->transport->data.cas(device, offset, word, width, expected, desired, previous);
+	return change_word(window, DM_WORD_CAS, word, width, desired, expected, previous);
 }
 
 int dm_word_slow_add(struct dm_window *window, void *word, unsigned width, uint64_t addend, uint64_t *previous)
 {
-	struct dm_device *device = NULL;
-	uint64_t offset = 0;
-	int rc = word_place(window, word, &device, &offset);
-
-	return rc ? rc : device->transport->data.add(device, offset, word, width, addend, previous);
+	return change_word(window, DM_WORD_ADD, word, width, addend, 0, previous);
 }

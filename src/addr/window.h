@@ -50,10 +50,23 @@ struct dm_segment {
 	_Atomic uint32_t state; /* enum dm_segment_state */
 };
 
+/* Who carries out operations on words where neither processor nor transport does; installed by failure/delegate.c. */
+enum dm_word_op { DM_WORD_STORE = 0, DM_WORD_EXCHANGE = 1, DM_WORD_CAS = 2, DM_WORD_ADD = 3 };
+struct dm_word_ops {
+	int (*load)(void *context, const void *word, unsigned width, uint64_t *value);
+	/* `expected` is for cas only; `previous` may be NULL. */
+	int (*change)(void *context, enum dm_word_op op, void *word, unsigned width, uint64_t operand, uint64_t expected,
+	              uint64_t *previous);
+	/* While it is held, no line of a word is between its store and its publish. */
+	void (*hold)(void *context, bool hold);
+};
+
 struct dm_window {
 	uint64_t base;
 	uint64_t span_bytes;
 	bool coherent;                  /* fences are enough, and atomics are the processor's */
+	const struct dm_word_ops *words; /* NULL: the transport's atomics */
+	void *words_context;
 	_Atomic bool lost;              /* memory of a device is gone: calls return DMEM_E_LOST */
 	_Atomic uint32_t segment_count; /* grows; entries below it are constant but for their state */
 	struct dm_segment segments[DM_SEGMENTS_MAX];

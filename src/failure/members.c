@@ -27,6 +27,7 @@ int dm_members_create(struct dm_window *window, struct dm_members **result)
 {
 	const struct dm_superblock_pm *sb = &window->superblock;
 	struct dm_members *members;
+	int rc;
 
 	if (!dm_range_inside(sb->admin_off, sizeof(struct dm_admin_pm), sb->member_off) ||
 	    !dm_range_inside(sb->member_off, (uint64_t)sb->members_max * sizeof(struct dm_member_pm), sb->heap_off))
@@ -46,21 +47,28 @@ int dm_members_create(struct dm_window *window, struct dm_members **result)
 	members->watched_slot = DM_NO_SLOT;
 	members->watched_pidfd = -1;
 	if (dm_agent_open_pipe(members) != 0) {
-		int rc = dm_fail(-errno, "no pipe for the agent of %s (%s): raise the limit on open files",
+		rc = dm_fail(-errno, "no pipe for the agent of %s (%s): raise the limit on open files",
 		                 window->devices[0]->name, strerror(errno));
 
 		free(members);
 		return rc;
 	}
+	dm_host_identify(&members->host);
+	rc = dm_delegate_open(window, &members->host, &members->delegate);
+	if (rc) {
+		dm_agent_close(members);
+		free(members);
+		return rc;
+	}
 	pthread_mutex_init(&members->admin_mutex, NULL);
 	pthread_mutex_init(&members->recover_mutex, NULL);
-	dm_host_identify(&members->host);
 	*result = members;
 	return 0;
 }
 
 void dm_members_destroy(struct dm_members *members)
 {
+	dm_delegate_close(members->delegate);
 	dm_agent_close(members);
 	pthread_mutex_destroy(&members->admin_mutex);
 	pthread_mutex_destroy(&members->recover_mutex);
@@ -71,6 +79,7 @@ void dm_members_forget(struct dm_members *members)
 {
 	members->agent_runs = false;
 	members->slot = DM_NO_SLOT;
+	dm_delegate_forget(members->delegate);
 	pthread_mutex_init(&members->admin_mutex, NULL);
 	pthread_mutex_init(&members->recover_mutex, NULL);
 }
@@ -301,8 +310,10 @@ static int go_live(struct dm_members *members)
 
 	if (rc == 0 && seen != joining) /* we were away for longer than a lease, and taken for dead */
 		rc = -EAGAIN;
-	if (rc == 0)
+	if (rc == 0) {
+		dm_delegate_identify(members->delegate, members->slot, members->incarnation);
 		DM_CRASH_POINT(MEMBER_LIVE);
+	}
 	return rc;
 }
 
@@ -376,6 +387,8 @@ void dm_members_begin_leave(struct dm_members *members)
 
 void dm_members_leave(struct dm_members *members)
 {
+	/* when the slot is free, its bit is still to be cleared, by nobody in particular */
+	dm_delegate_identify(members->delegate, DM_NO_SLOT, 0);
 	if (change_own_state(members, DM_MEMBER_LEAVING, DM_MEMBER_FREE) == 0) {
 		DM_CRASH_POINT(MEMBER_LEFT);
 		if (dm_members_clear_used(members, members->slot) != 0)

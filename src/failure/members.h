@@ -13,6 +13,7 @@
 #include <stdint.h>
 
 #include "addr/window.h"
+#include "failure/delegate.h"
 #include "failure/host.h"
 #include "failure/member_layout.h"
 
@@ -46,6 +47,7 @@ struct dm_members {
 	uint32_t incarnation;
 	uint32_t beat_ms;
 	uint32_t lease_ms;
+	struct dm_delegate *delegate; /* who carries out atomic operations; NULL: the processor or the transport */
 	_Atomic bool fenced;  /* others have gone on without us: no call may touch the pool any more */
 	uint32_t deaths_here; /* what our threads sleep on where the pool's word can't be slept on */
 	uint64_t deaths_seen; /* of the pool's word; agent only */

@@ -86,6 +86,12 @@ static int nosys_release(struct dm_device *device, uint64_t offset, uint64_t byt
 	return nosys(device, "give space back");
 }
 
+static int nosys_exclude(struct dm_device *device, uint32_t number, int *fd)
+{
+	(void)device, (void)number, (void)fd;
+	return DMEM_E_UNSUPPORTED;
+}
+
 static int nosys_range(struct dm_device *device, uint64_t offset, void *address, size_t bytes)
 {
 	(void)offset, (void)address, (void)bytes;
@@ -210,6 +216,7 @@ int dm_transport_complete(const struct dm_transport *backend, struct dm_transpor
 	FILL(filled.region, grow, nosys_grow);
 	FILL(filled.region, reserve, nosys_reserve);
 	FILL(filled.region, release, nosys_release);
+	FILL(filled.region, exclude, nosys_exclude);
 	FILL(filled.data, publish, nosys_range);
 	FILL(filled.data, refresh, nosys_range);
 	FILL(filled.data, handoff, nosys_range);

@@ -74,6 +74,10 @@ struct dm_region_ops {
 	int (*reserve)(struct dm_device *device, uint64_t offset, uint64_t bytes);
 	/* Give space back; the range reads as zeros then, where the device has DM_CAP_ZEROED. */
 	int (*release)(struct dm_device *device, uint64_t offset, uint64_t bytes);
+	/* Be the only process of this machine that has mark `number` of the device, until *fd is closed, by its end at the latest.
+	 * -EAGAIN: another has it.  DMEM_E_UNSUPPORTED, without a word: other machines may reach the device, and this one's
+	 * kernel can't decide. */
+	int (*exclude)(struct dm_device *device, uint32_t number, int *fd);
 };
 
 struct dm_data_ops {

@@ -12,6 +12,7 @@
 #include "base/arith.h"
 #include "crash/crash.h"
 #include "lib/arena.h"
+#include "lib/scratch.h"
 
 #define PROCESS_SECONDS_MAX 60 /* then SIGALRM ends it, and the test fails */
 
@@ -32,13 +33,12 @@ void crash_fail(struct crash *c, const char *format, ...)
 struct crash *crash_begin(void)
 {
 	static unsigned number;
-	const char *scheme = getenv("DMEM_TEST_SCHEME");
 	struct crash *c = mmap(NULL, sizeof(*c), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
 	if (c == MAP_FAILED)
 		abort();
 	snprintf(c->path, sizeof(c->path), "/dev/shm/dmem-crash-%d-%u", (int)getpid(), number);
-	snprintf(c->uri, sizeof(c->uri), "%s:%s", scheme != NULL && scheme[0] != 0 ? scheme : "file", c->path);
+	snprintf(c->uri, sizeof(c->uri), "%s:%s", scratch_scheme(), c->path);
 	snprintf(c->registry, sizeof(c->registry), "/dev/shm/dmem-crashreg-%d-%u", (int)getpid(), number);
 	snprintf(c->extra, sizeof(c->extra), "/dev/shm/dmem-crash-%d-%u.extra", (int)getpid(), number++);
 	arena_register(c->registry);
@@ -61,7 +61,7 @@ void crash_new_pool(struct crash *c)
 
 void crash_new_pool_of(struct crash *c, uint64_t size_bytes)
 {
-	char uri[CRASH_PATH_BYTES + 80];
+	char uri[CRASH_PATH_BYTES + 128];
 
 	c->size_bytes = size_bytes;
 	c->bystanders = 0;
@@ -76,8 +76,8 @@ void crash_new_pool_of(struct crash *c, uint64_t size_bytes)
 	sem_init(&c->victim_goes, 1, 0);
 	sem_init(&c->heir_waits, 1, 0);
 	sem_init(&c->heir_goes, 1, 0);
-	snprintf(uri, sizeof(uri), "%s?size=%llu&members=64&beat=10ms&lease=100ms", c->uri,
-	         (unsigned long long)size_bytes);
+	snprintf(uri, sizeof(uri), "%s?size=%llu&members=64&beat=10ms&lease=100ms%s", c->uri,
+	         (unsigned long long)size_bytes, scratch_mode_keys());
 	if (dmem_pool_create(uri, NULL) != 0)
 		crash_fail(c, "create: %s", dmem_last_error());
 }

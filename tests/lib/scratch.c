@@ -113,7 +113,25 @@ const char *scratch_scheme(void)
 {
 	const char *scheme = getenv("DMEM_TEST_SCHEME");
 
-	return scheme == NULL || scheme[0] == 0 ? "file" : scheme;
+	if (scheme == NULL || scheme[0] == 0 || strcmp(scheme, "file-delegate") == 0)
+		return "file";
+	return strcmp(scheme, "sim-delegate") == 0 ? "sim" : scheme;
+}
+
+const char *scratch_mode_keys(void)
+{
+	const char *scheme = getenv("DMEM_TEST_SCHEME");
+
+	if (scheme != NULL && strcmp(scheme, "file-delegate") == 0)
+		return "&coherence=noncoherent&atomics=delegate";
+	return scheme != NULL && strcmp(scheme, "sim-delegate") == 0 ? "&atomics=delegate" : "";
+}
+
+bool scratch_is_coherent(void)
+{
+	const char *scheme = getenv("DMEM_TEST_SCHEME");
+
+	return scheme == NULL || scheme[0] == 0 || strcmp(scheme, "file") == 0;
 }
 
 const char *scratch_uri(const char *name, const char *keys)
@@ -122,8 +140,12 @@ const char *scratch_uri(const char *name, const char *keys)
 	static unsigned next;
 	char *uri = uris[next++ % NAMES];
 
-	snprintf(uri, sizeof(uris[0]), "%s:%s/%s%s%s", scratch_scheme(), folder, name, keys == NULL ? "" : "?",
-	         keys == NULL ? "" : keys);
+	const char *mode = scratch_mode_keys();
+
+	if (keys != NULL && (strstr(keys, "atomics=") != NULL || strstr(keys, "coherence=") != NULL))
+		mode = "";
+	snprintf(uri, sizeof(uris[0]), "%s:%s/%s%s%s%s", scratch_scheme(), folder, name, keys == NULL && mode[0] == 0 ? "" : "?",
+	         keys == NULL ? "" : keys, keys == NULL && mode[0] != 0 ? mode + 1 : mode);
 	return uri;
 }
 

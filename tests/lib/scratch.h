@@ -28,8 +28,12 @@ void scratch_begin_bare(void);
 void scratch_clear_window(void);
 
 /* "/dev/shm/dmem-unit-PID-x/NAME", and the same as "file:...?KEYS" (`keys` may be NULL).  A few results live at a time.
- * DMEM_TEST_SCHEME=sim makes them pools on sim: (up to 64 MiB). */
+ * DMEM_TEST_SCHEME says what kind of pools: file (the default), sim (up to 64 MiB), sim-delegate (the same with
+ * ?atomics=delegate), file-delegate (noncoherent with delegated atomics, for what does not fit into sim:). */
 const char *scratch_scheme(void);
+/* "" or "&KEY=VALUE...", which scratch_uri() adds unless the keys say so themselves. */
+const char *scratch_mode_keys(void);
+bool scratch_is_coherent(void);
 const char *scratch_path(const char *name);
 const char *scratch_uri(const char *name, const char *keys);
 

@@ -249,6 +249,7 @@ const struct dm_transport dm_transport_file = {
 			.grow = dm_file_grow,
 			.reserve = dm_file_reserve,
 			.release = dm_file_release,
+			.exclude = dm_file_exclude,
 		},
 	.data =
 		{

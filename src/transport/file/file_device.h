@@ -65,6 +65,9 @@ int dm_file_release(struct dm_device *device, uint64_t offset, uint64_t bytes);
 int dm_file_reserve_by_writing(struct dm_file *file, uint64_t offset, uint64_t bytes);
 int dm_file_release_by_writing(struct dm_file *file, uint64_t offset, uint64_t bytes);
 
+/* file_exclude.c */
+int dm_file_exclude(struct dm_device *device, uint32_t number, int *fd);
+
 /* file_data.c */
 int dm_file_read(struct dm_device *device, uint64_t offset, void *buffer, size_t bytes);
 int dm_file_write(struct dm_device *device, uint64_t offset, const void *buffer, size_t bytes);

@@ -186,6 +186,13 @@ static int sim_release(struct dm_device *device, uint64_t offset, uint64_t bytes
 	return dm_sim_leave(sim);
 }
 
+static int sim_exclude(struct dm_device *device, uint32_t number, int *fd)
+{
+	struct dm_device *file = dm_sim_of(device)->file;
+
+	return file->transport->region.exclude(file, number, fd);
+}
+
 static int sim_read(struct dm_device *device, uint64_t offset, void *buffer, size_t bytes)
 {
 	struct dm_device *file = dm_sim_of(device)->file;
@@ -224,6 +231,7 @@ const struct dm_transport dm_transport_sim = {
 			.grow = sim_grow,
 			.reserve = sim_reserve,
 			.release = sim_release,
+			.exclude = sim_exclude,
 		},
 	.data =
 		{
