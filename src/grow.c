@@ -73,7 +73,7 @@ static int activate(struct dmem_pool *pool)
 	rc = dm_admin_lock(pool->members);
 	if (rc)
 		goto err_free;
-	*sb = pool->window->superblock;
+	dm_window_superblock(pool->window, sb);
 	for (uint32_t i = 0; i < sb->segment_count; i++) {
 		changed = changed || sb->segments[i].state == DM_SEGMENT_PENDING;
 		sb->segments[i].state = DM_SEGMENT_ACTIVE;
@@ -104,7 +104,7 @@ bool dm_pool_finish_growth(struct dmem_pool *pool)
 	uint32_t laggard;
 
 	if (dm_word_load(pool->window, &pool->members->admin->sequence, &sequence) == 0 &&
-	    sequence > pool->window->superblock.sequence && dm_window_reload(pool->window, &sequence) == 0 &&
+	    sequence > dm_window_sequence(pool->window) && dm_window_reload(pool->window, &sequence) == 0 &&
 	    !has_pending(pool->window))
 		return true; /* somebody else has grown the pool */
 	return has_pending(pool->window) && all_have_mapped(pool, &laggard) && activate(pool) == 0;
@@ -201,7 +201,7 @@ static int grow_locked(struct dmem_pool *pool, uint64_t size)
 
 	if (sb == NULL)
 		return dm_fail(-ENOMEM, "no memory to grow %s", device->name);
-	*sb = pool->window->superblock;
+	dm_window_superblock(pool->window, sb);
 	used = sb->devices[0].size_bytes;
 	if (size <= used)
 		rc = dm_fail(DMEM_E_OPTION,
@@ -211,7 +211,7 @@ static int grow_locked(struct dmem_pool *pool, uint64_t size)
 		rc = dm_fail(DMEM_E_UNSUPPORTED, "%s can't grow: add a device with 'dmemctl add'", device->name);
 	else
 		rc = add_segment(sb, 0, device->align_bytes, used >> DM_EXTENT_SHIFT, (size - used) >> DM_EXTENT_SHIFT, 0);
-	if (rc == 0 && device->size_bytes < size) /* it is longer already when a grower died before the superblock */
+	if (rc == 0 && dm_device_bytes(device) < size) /* it is longer already when a grower died before the superblock */
 		rc = device->transport->region.grow(device, size);
 	DM_CRASH_POINT(GROW_LONGER);
 	sb->devices[0].size_bytes = size;
@@ -251,7 +251,7 @@ static int add_locked(struct dmem_pool *pool, struct dm_device *device)
 
 	if (sb == NULL)
 		return dm_fail(-ENOMEM, "no memory to add %s", device->name);
-	*sb = pool->window->superblock;
+	dm_window_superblock(pool->window, sb);
 	rc = dm_layout_uuid(uuid);
 	if (rc)
 		goto err_free;

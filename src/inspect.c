@@ -263,23 +263,40 @@ int dm_inspect_roots(struct dmem_pool *pool, int (*each)(void *, const struct dm
 	return rc ? rc : dm_roots_each(pool, show_root, &walk, &damaged);
 }
 
+static int show_device(struct dmem_pool *pool, const struct dm_superblock_pm *sb, uint32_t index,
+                       int (*each)(void *, const struct dm_inspect_device *), void *context)
+{
+	const struct dm_device_pm *entry = &sb->devices[index];
+	struct dm_inspect_device device = {.index = index,
+	                                   .size_bytes = entry->size_bytes,
+	                                   .align_bytes = entry->align_bytes,
+	                                   .memory_type = entry->memory_type,
+	                                   .distance_ns = entry->distance_ns,
+	                                   .node = pool->window->devices[index]->node};
+
+	memcpy(device.uuid, entry->uuid, sizeof(device.uuid));
+	snprintf(device.name, sizeof(device.name), "%.255s", pool->window->devices[index]->name);
+	return each(context, &device);
+}
+
 int dm_inspect_devices(struct dmem_pool *pool, int (*each)(void *, const struct dm_inspect_device *), void *context)
 {
+	struct dm_superblock_pm *sb;
+	uint32_t count;
 	int rc = dm_pool_check(pool);
 
-	for (uint32_t i = 0; rc == 0 && i < pool->window->device_count; i++) {
-		const struct dm_device_pm *entry = &pool->window->superblock.devices[i];
-		struct dm_inspect_device device = {.index = i,
-		                                   .size_bytes = entry->size_bytes,
-		                                   .align_bytes = entry->align_bytes,
-		                                   .memory_type = entry->memory_type,
-		                                   .distance_ns = entry->distance_ns,
-		                                   .node = pool->window->devices[i]->node};
-
-		memcpy(device.uuid, entry->uuid, sizeof(device.uuid));
-		snprintf(device.name, sizeof(device.name), "%.255s", pool->window->devices[i]->name);
-		rc = each(context, &device);
-	}
+	if (rc)
+		return rc;
+	sb = malloc(sizeof(*sb));
+	if (sb == NULL)
+		return dm_fail(-ENOMEM, "no memory to look at the devices of %s", pool->window->devices[0]->name);
+	pthread_mutex_lock(&pool->window->lock);
+	*sb = pool->window->superblock;
+	count = pool->window->device_count;
+	pthread_mutex_unlock(&pool->window->lock);
+	for (uint32_t i = 0; rc == 0 && i < count; i++)
+		rc = show_device(pool, sb, i, each, context);
+	free(sb);
 	return rc;
 }
 

@@ -229,11 +229,11 @@ int dm_superblock_read(struct dm_device *device, struct dm_superblock_pm *superb
 	struct dm_superblock_pm *copies = NULL;
 	int rc;
 
-	if (device->size_bytes < DM_HEADER_BYTES)
+	if (dm_device_bytes(device) < DM_HEADER_BYTES)
 		return dm_fail(DMEM_E_NOT_POOL,
 		               "%s is %" PRIu64 " bytes long, too short to hold a dmem pool: create one with "
 		               "'dmemctl create' under a name that is free",
-		               device->name, device->size_bytes);
+		               device->name, dm_device_bytes(device));
 	copies = calloc(DM_SUPERBLOCK_COPIES, sizeof(*copies));
 	if (copies == NULL)
 		return dm_fail(-ENOMEM, "no memory to read the superblocks of %s", device->name);

@@ -112,10 +112,10 @@ static int check_device_identity(struct dm_window *window, uint32_t index, struc
 	                memcmp(own->devices[index].uuid, pool->devices[index].uuid, 16) != 0))
 		rc = dm_fail(DMEM_E_DEVICE, "%s is not device %" PRIu32 " of this pool: name the right one with ?device=URI",
 		             device->name, index);
-	if (rc == 0 && device->size_bytes < pool->devices[index].size_bytes)
+	if (rc == 0 && dm_device_bytes(device) < pool->devices[index].size_bytes)
 		rc = dm_fail(DMEM_E_LOST,
 		             "%s is %" PRIu64 " bytes long, the pool uses %" PRIu64 " of it: it was truncated, restore it",
-		             device->name, device->size_bytes, pool->devices[index].size_bytes);
+		             device->name, dm_device_bytes(device), pool->devices[index].size_bytes);
 	free(own);
 	return rc;
 }
@@ -306,6 +306,17 @@ void dm_window_close(struct dm_window *window)
 	free(window);
 }
 
+/* What growth changes.  The rest is read without the lock, and stays as it was when the pool was attached. */
+static void take_changes(struct dm_superblock_pm *superblock, const struct dm_superblock_pm *newer)
+{
+	superblock->sequence = newer->sequence;
+	superblock->unit_bytes = newer->unit_bytes;
+	superblock->device_count = newer->device_count;
+	superblock->segment_count = newer->segment_count;
+	memcpy(superblock->devices, newer->devices, sizeof(superblock->devices));
+	memcpy(superblock->segments, newer->segments, sizeof(superblock->segments));
+}
+
 int dm_window_reload(struct dm_window *window, uint64_t *sequence)
 {
 	struct dm_superblock_pm *newer = malloc(sizeof(*newer));
@@ -316,8 +327,8 @@ int dm_window_reload(struct dm_window *window, uint64_t *sequence)
 		return dm_fail(-ENOMEM, "no memory to read the superblocks of %s", window->devices[0]->name);
 	pthread_mutex_lock(&window->lock);
 	rc = window->devices[0]->transport->region.size(window->devices[0], &size);
-	if (rc == 0 && size > window->devices[0]->size_bytes)
-		window->devices[0]->size_bytes = size;
+	if (rc == 0)
+		dm_device_learn_bytes(window->devices[0], size);
 	if (rc == 0)
 		rc = dm_superblock_read(window->devices[0], newer, NULL);
 	if (rc == 0 && (memcmp(newer->pool_uuid, window->superblock.pool_uuid, 16) != 0 || newer->base != window->base ||
@@ -327,13 +338,30 @@ int dm_window_reload(struct dm_window *window, uint64_t *sequence)
 		             "'dmemctl info'",
 		             window->devices[0]->name);
 	if (rc == 0 && newer->sequence > window->superblock.sequence) {
-		window->superblock = *newer;
+		take_changes(&window->superblock, newer);
 		rc = follow_superblock(window, NULL);
 	}
 	*sequence = window->superblock.sequence;
 	pthread_mutex_unlock(&window->lock);
 	free(newer);
 	return rc;
+}
+
+void dm_window_superblock(struct dm_window *window, struct dm_superblock_pm *copy)
+{
+	pthread_mutex_lock(&window->lock);
+	*copy = window->superblock;
+	pthread_mutex_unlock(&window->lock);
+}
+
+uint64_t dm_window_sequence(struct dm_window *window)
+{
+	uint64_t sequence;
+
+	pthread_mutex_lock(&window->lock);
+	sequence = window->superblock.sequence;
+	pthread_mutex_unlock(&window->lock);
+	return sequence;
 }
 
 int dm_window_probe(struct dm_window *window)

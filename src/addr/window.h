@@ -73,7 +73,7 @@ struct dm_window {
 	struct dm_device *devices[DM_DEVICES_MAX];
 	uint32_t device_count;              /* under `lock` */
 	pthread_mutex_t lock;               /* of reload: superblock, devices and segments */
-	struct dm_superblock_pm superblock; /* the newest that was read; under `lock`, constant fields without */
+	struct dm_superblock_pm superblock; /* the newest that was read; under `lock`; what never changes, without */
 	bool repair_wanted;                 /* a superblock copy was damaged or older when it was read */
 };
 
@@ -86,6 +86,10 @@ void dm_window_close(struct dm_window *window);
 
 /* Read the superblock again and map the segments that are new.  Gives the sequence that is mapped now. */
 int dm_window_reload(struct dm_window *window, uint64_t *sequence);
+
+/* A copy of the newest superblock that was read, and its sequence. */
+void dm_window_superblock(struct dm_window *window, struct dm_superblock_pm *copy);
+uint64_t dm_window_sequence(struct dm_window *window);
 
 /* Ask every device whether its memory is all there; sets `lost`. */
 int dm_window_probe(struct dm_window *window);

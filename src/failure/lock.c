@@ -77,13 +77,9 @@ static int follow_superblock(struct dm_members *members)
 {
 	struct dm_window *window = members->window;
 	uint64_t sequence;
-	uint64_t known;
 	int rc = dm_word_load(window, &members->admin->sequence, &sequence);
 
-	pthread_mutex_lock(&window->lock);
-	known = window->superblock.sequence;
-	pthread_mutex_unlock(&window->lock);
-	return rc == 0 && sequence > known ? dm_window_reload(window, &sequence) : rc;
+	return rc == 0 && sequence > dm_window_sequence(window) ? dm_window_reload(window, &sequence) : rc;
 }
 
 static int acquire_word(struct dm_members *members, uint64_t ours, bool *taken_over)

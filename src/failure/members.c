@@ -291,7 +291,7 @@ static int write_identity(struct dm_members *members)
 	if (rc)
 		return rc;
 	entry->identity = identity;
-	entry->beat = (struct dm_member_beat_pm){.sequence_mapped = members->window->superblock.sequence};
+	entry->beat = (struct dm_member_beat_pm){.sequence_mapped = dm_window_sequence(members->window)};
 	entry->retire = (struct dm_member_retire_pm){.head = {0}};
 	memcpy(entry->names.host_name, members->host.name, sizeof(entry->names.host_name));
 	rc = dm_window_publish(members->window, &entry->identity, sizeof(entry->identity) + sizeof(entry->beat));

@@ -35,7 +35,7 @@ enum dm_device_caps {
 /* An open device.  Backends embed it as the first member of their own structure. */
 struct dm_device {
 	const struct dm_transport *transport;
-	uint64_t size_bytes;  /* capacity when it was opened; size() asks again */
+	uint64_t size_bytes;  /* capacity as far as it is known: see dm_device_bytes(); size() asks again */
 	uint64_t align_bytes; /* mappings start and end at multiples of it: 2 MiB, or 1 GiB; a power of two */
 	uint32_t caps;        /* enum dm_device_caps */
 	enum dmem_coherence coherence_default; /* what pools on this device are when nobody says */
@@ -43,6 +43,21 @@ struct dm_device {
 	int node;       /* NUMA node, -1 when not known */
 	char name[256]; /* the device's URI without keys, for messages and hints; truncated when longer */
 };
+
+/* The known capacity of a device that several threads use: one may grow it, or learn that others did. */
+static inline uint64_t dm_device_bytes(const struct dm_device *device)
+{
+	return __atomic_load_n(&device->size_bytes, __ATOMIC_RELAXED);
+}
+
+static inline void dm_device_learn_bytes(struct dm_device *device, uint64_t bytes)
+{
+	uint64_t known = dm_device_bytes(device);
+
+	while (bytes > known &&
+	       !__atomic_compare_exchange_n(&device->size_bytes, &known, bytes, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
 
 struct dm_region_ops {
 	/* Open an existing device for reading and writing.  -ENOENT, -EACCES, -EROFS, DMEM_E_UNSUPPORTED (not a kind of

@@ -118,20 +118,6 @@ static void file_close(struct dm_device *device)
 	free(file);
 }
 
-uint64_t dm_file_known_bytes(const struct dm_file *file)
-{
-	return __atomic_load_n(&file->device.size_bytes, __ATOMIC_RELAXED);
-}
-
-void dm_file_learn_bytes(struct dm_file *file, uint64_t bytes)
-{
-	uint64_t known = dm_file_known_bytes(file);
-
-	while (bytes > known &&
-	       !__atomic_compare_exchange_n(&file->device.size_bytes, &known, bytes, 1, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
-		;
-}
-
 static int file_size(struct dm_device *device, uint64_t *bytes)
 {
 	struct dm_file *file = dm_file_of(device);
@@ -161,14 +147,14 @@ static int say_truncated(struct dm_file *file, uint64_t known, uint64_t now)
 
 int dm_file_check_range(struct dm_file *file, const char *what, uint64_t offset, uint64_t bytes)
 {
-	uint64_t known = dm_file_known_bytes(file), now = 0;
+	uint64_t known = dm_device_bytes(&file->device), now = 0;
 	int err = file_size(&file->device, &now);
 
 	if (err != 0)
 		return err;
 	if (dm_range_inside(offset, bytes, now)) {
 		/* Another process may have made it longer: from here on, losing this part is noticed. */
-		dm_file_learn_bytes(file, offset + bytes);
+		dm_device_learn_bytes(&file->device, offset + bytes);
 		return 0;
 	}
 	if (dm_range_inside(offset, bytes, known))
@@ -227,7 +213,7 @@ static int file_map(struct dm_device *device, uint64_t offset, uint64_t bytes, v
 static int file_probe(struct dm_device *device)
 {
 	struct dm_file *file = dm_file_of(device);
-	uint64_t known = dm_file_known_bytes(file), now = 0;
+	uint64_t known = dm_device_bytes(&file->device), now = 0;
 	int err = file_size(device, &now);
 
 	if (err == 0 && now < known)

@@ -192,7 +192,7 @@ static int shape(struct dm_file *file, uint64_t size_bytes, uint32_t mode)
 	if (ftruncate(file->fd, (off_t)size_bytes) != 0)
 		return dm_fail(-errno, "%s cannot have %llu bytes: %s: use a smaller size, or another file system", file->path,
 		               (unsigned long long)size_bytes, dmem_strerror(-errno));
-	dm_file_learn_bytes(file, size_bytes);
+	dm_device_learn_bytes(&file->device, size_bytes);
 	return 0;
 }
 

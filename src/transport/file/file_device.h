@@ -40,9 +40,6 @@ int dm_file_new(const struct dm_uri *uri, int fd, struct dm_file **file);
 int dm_file_fd(struct dm_file *file);
 /* Close the descriptor if it is ours. */
 void dm_file_close_fd(struct dm_file *file);
-/* The file's size as this process knows it: never above what the file has, unless it was truncated. */
-uint64_t dm_file_known_bytes(const struct dm_file *file);
-void dm_file_learn_bytes(struct dm_file *file, uint64_t bytes);
 /* 0 when the file has all of the range now.  DMEM_E_LOST when it had it once; -EINVAL when it never did. */
 int dm_file_check_range(struct dm_file *file, const char *what, uint64_t offset, uint64_t bytes);
 /* -EFBIG when `bytes` is above the process's limit for files: reaching it would be a deadly SIGXFSZ. */

@@ -184,7 +184,7 @@ static int extend(struct dm_file *file, int fd, uint64_t size_bytes)
 	if ((uint64_t)status.st_size < size_bytes && ftruncate(fd, (off_t)size_bytes) != 0)
 		return dm_fail(-errno, "%s cannot grow to %llu bytes: %s", file->path, (unsigned long long)size_bytes,
 		               dmem_strerror(-errno));
-	dm_file_learn_bytes(file, size_bytes);
+	dm_device_learn_bytes(&file->device, size_bytes);
 	return 0;
 }
 

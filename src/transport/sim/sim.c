@@ -162,8 +162,8 @@ static int sim_grow(struct dm_device *device, uint64_t size_bytes)
 	if (size_bytes > DM_SIM_BYTES_MAX)
 		return too_large(device->name, size_bytes);
 	rc = sim->file->transport->region.grow(sim->file, size_bytes);
-	if (rc == 0 && sim->device.size_bytes < size_bytes)
-		sim->device.size_bytes = size_bytes;
+	if (rc == 0)
+		dm_device_learn_bytes(&sim->device, size_bytes);
 	return rc;
 }
 

@@ -107,10 +107,10 @@ static bool choose_page(const struct dm_sim *sim, uint64_t *page)
 
 		return dm_sim_next_data(sim, start, start + DM_SIM_PAGE_BYTES, page, &end) && *page == start;
 	}
-	if (any >= sim->device.size_bytes)
-		any %= sim->device.size_bytes;
-	return dm_sim_next_data(sim, any, sim->device.size_bytes, page, &end) ||
-	       dm_sim_next_data(sim, 0, sim->device.size_bytes, page, &end);
+	if (any >= dm_device_bytes(&sim->device))
+		any %= dm_device_bytes(&sim->device);
+	return dm_sim_next_data(sim, any, dm_device_bytes(&sim->device), page, &end) ||
+	       dm_sim_next_data(sim, 0, dm_device_bytes(&sim->device), page, &end);
 }
 
 static bool differs(const struct dm_sim *sim, const struct dm_sim_view *view, uint64_t line)
