@@ -90,10 +90,51 @@ function(dmem_add_criterion_tests)
 	pkg_check_modules(CRITERION REQUIRED IMPORTED_TARGET criterion)
 	dmem_add_criterion_folder(unit unit)
 	dmem_add_criterion_folder(crash crash)
+	dmem_add_variants()
 	file(GLOB_RECURSE conformance CONFIGURE_DEPENDS "${PROJECT_SOURCE_DIR}/tests/conformance/*.c")
 	if(conformance)
 		dmem_add_criterion(conformance conformance ${conformance})
 	endif()
+endfunction()
+
+# A Criterion program once more, as SCHEME.NAME, with its pools of that kind (tests/lib/scratch.h: DMEM_TEST_SCHEME); its
+# tests that match the pattern are left out.
+function(dmem_add_variant scheme name)
+	set(variant "${scheme}.${name}")
+	set(xml "${PROJECT_BINARY_DIR}/results/${variant}.xml")
+	set(filter "")
+	if(ARGN)
+		set(filter "--filter=!(${ARGN})")
+	endif()
+	add_test(NAME ${variant} COMMAND ${name} "--xml=${xml}" --timeout=${DMEM_TEST_TIMEOUT_S} ${filter})
+	dmem_test_properties(${variant} backends)
+	set_property(TEST ${variant} APPEND PROPERTY ENVIRONMENT "DMEM_TEST_SCHEME=${scheme}")
+	file(WRITE "${PROJECT_BINARY_DIR}/results/${variant}.criterion" "${variant}\n")
+endfunction()
+
+# Suites of pools, on every kind of pool.  Left out where they can't be what they test:
+#   sim, sim-delegate   more than 64 MiB in a pool, or private memory of a pool, which a member's copy can't give
+#   all three           classes of less than 64 bytes, which such pools don't have
+function(dmem_add_variants)
+	set(small "exhaustion/small_blocks_*")
+	foreach(name addr.devices addr.window alloc_shared.bad_free alloc_shared.contents alloc_shared.threads failure.members
+			pool.bad_input pool.default pool.detached pool.flipped_bits pool.growth pool.lost pool.roots)
+		dmem_add_variant(file-delegate unit.${name})
+	endforeach()
+	dmem_add_variant(file-delegate unit.alloc_shared.exhaustion "${small}")
+	dmem_add_variant(file-delegate unit.alloc_shared.sizes
+		"sizes/above_128_*|sizes/size_zero_*|sizes/sizes_around_*")
+	dmem_add_variant(file-delegate crash.fault_points)
+	dmem_add_variant(file-delegate crash.membership)
+	foreach(scheme sim sim-delegate)
+		foreach(name alloc_shared.bad_free alloc_shared.threads failure.members pool.bad_input pool.detached)
+			dmem_add_variant(${scheme} unit.${name})
+		endforeach()
+		dmem_add_variant(${scheme} unit.addr.devices "devices/adding_refuses_*")
+		dmem_add_variant(${scheme} unit.alloc_shared.contents "contents/realloc_stays_*")
+		dmem_add_variant(${scheme} unit.pool.default "default_pool/every_tier_*")
+		dmem_add_variant(${scheme} unit.pool.roots "roots/the_directory_is_full_*")
+	endforeach()
 endfunction()
 
 # Plain programs: exit status 0 is success.  Criterion does not start under ThreadSanitizer; these do.
