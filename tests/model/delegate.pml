@@ -50,7 +50,7 @@ bool done;                    /* the client has all its answers */
 
 proctype arbiter(byte self)
 {
-	byte i, best, seen, asked, value;
+	byte i, best, seen, asked, value, winner;
 	bool in_office, lost;
 
 	if
@@ -88,19 +88,22 @@ follow:
 #endif
 	:: atomic { i < PROCESSES && i != self && !dead[i] && (phase[i] == CLAIMING || phase[i] == HELD) ->
 		if
-		:: phase[i] == HELD || term[i] < term[self] || (term[i] == term[self] && i < self) -> lost = true
+		:: phase[i] == HELD || term[i] < term[self] || (term[i] == term[self] && i < self) -> lost = true; winner = i
 		:: else
 		fi;
 		i++ }
 	:: i == PROCESSES -> break
 	od;
 	if
-	:: lost -> phase[self] = NONE; goto follow
+	:: lost -> phase[self] = NONE;
+		/* it runs again on a later beat; without this there would be no end of terms */
+		done || dead[winner] || phase[winner] != CLAIMING;
+		goto follow
 	:: else
 	fi;
 office:
-	atomic { phase[self] = HELD; in_office = true; serving++; if :: self == 0 -> term[0] = 1 :: else fi };
-	assert(serving == 1);
+	atomic { phase[self] = HELD; in_office = true; serving++ };
+	assert(serving == 1 && term[self] < 255);
 	seen = word;
 	MAY_DIE;
 	/* dm_arbiter_take_over() */
@@ -176,5 +179,5 @@ proctype client()
 }
 
 init {
-	atomic { run arbiter(0); run arbiter(1); run arbiter(2); run client() }
+	atomic { phase[0] = HELD; term[0] = 1; run arbiter(0); run arbiter(1); run arbiter(2); run client() }
 }
