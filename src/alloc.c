@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "alloc/private/local.h"
+#include "alloc/shared/redo.h"
 #include "base/error.h"
 #include "dmem/alloc.h"
 #include "pool.h"
@@ -136,6 +137,60 @@ void dmem_free(void *block)
 			(void)dm_local_free(block);
 	}
 	errno = saved;
+}
+
+/* The pool that a slot lies in. */
+static int pool_of_slot(void **slot, struct dmem_pool **pool)
+{
+	uint64_t offset;
+	int rc;
+
+	*pool = slot == NULL ? NULL : dm_pool_of(slot);
+	if (*pool == NULL || (uintptr_t)slot % sizeof(void *) != 0)
+		return dm_fail(
+			-EINVAL,
+			"%p can't be a slot: give the address of a pointer that lies in an attached pool, aligned to 8 bytes",
+			(void *)slot);
+	rc = dm_pool_check(*pool);
+	if (rc)
+		return rc;
+	offset = dm_window_offset((*pool)->window, slot);
+	if (dm_window_segment((*pool)->window, offset >> DM_EXTENT_SHIFT) == NULL)
+		return dm_fail(-EINVAL, "%p can't be a slot: no device of the pool backs it: allocate the memory first",
+		               (void *)slot);
+	return 0;
+}
+
+int dmem_alloc_shared_to(void **slot, size_t bytes)
+{
+	struct dmem_pool *pool;
+	int rc = pool_of_slot(slot, &pool);
+
+	if (rc)
+		return rc;
+	if (bytes == 0)
+		bytes = 1;
+	rc = dm_shared_alloc_to(pool->shared, slot, bytes);
+	if (rc == -ENOMEM && dm_pool_finish_growth(pool))
+		rc = dm_shared_alloc_to(pool->shared, slot, bytes);
+	if (rc == -ENOMEM)
+		return dm_fail_quietly(rc, "%s has no %zu bytes left: grow it with 'dmemctl grow', or free some memory",
+		                       pool->window->devices[0]->name, bytes);
+	return rc;
+}
+
+int dmem_free_from(void **slot)
+{
+	struct dmem_pool *pool;
+	int rc = pool_of_slot(slot, &pool);
+
+	if (rc || *slot == NULL)
+		return rc;
+	if (dm_pool_of(*slot) != pool)
+		return dm_fail(DMEM_E_FOREIGN,
+		               "the slot at %p holds %p, which is not in its pool: store there what was allocated there",
+		               (void *)slot, *slot);
+	return dm_shared_free_from(pool->shared, slot);
 }
 
 size_t dmem_usable_size(const void *block)

@@ -194,6 +194,7 @@ static int lay_out(struct dm_superblock_pm *sb, const struct dmem_create_options
 	sb->sequence = 1;
 	sb->span_bytes = options->span_bytes;
 	sb->extent_bytes = DM_EXTENT_BYTES;
+	sb->incompat = DM_INCOMPAT_REDO;
 	sb->chunk_extents = choose_chunk(device->size_bytes);
 	sb->class_scheme = 1;
 	sb->unit_bytes = device->align_bytes;

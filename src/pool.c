@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "addr/superblock.h"
+#include "alloc/shared/redo.h"
 #include "base/error.h"
 #include "dmem/coherence.h"
 
@@ -52,7 +53,8 @@ int dm_pool_check_slow(struct dmem_pool *pool)
 	if (!atomic_load_explicit(&pool->attached, memory_order_acquire))
 		return dm_fail(DMEM_E_DETACHED, "the pool was detached: attach it again");
 	if (atomic_load_explicit(&pool->window->lost, memory_order_relaxed))
-		return dm_fail(DMEM_E_LOST, "%s: memory of the pool was lost: detach it, restore its device, and attach it again",
+		return dm_fail(DMEM_E_LOST,
+		               "%s: memory of the pool was lost: detach it, restore its device, and attach it again",
 		               pool->window->devices[0]->name);
 	return dm_pool_rejoin(pool);
 }
@@ -129,7 +131,9 @@ int dm_pool_join(struct dmem_pool *pool)
 	rc = dm_shared_create(pool->window, pool->members, &pool->shared);
 	if (rc)
 		goto err_members;
-	rc = dm_failure_register_repair(pool->members, DM_REPAIR_MEMORY, dm_shared_repair, pool->shared);
+	rc = dm_failure_register_repair(pool->members, DM_REPAIR_REDO, dm_redo_repair, pool->shared);
+	if (rc == 0)
+		rc = dm_failure_register_repair(pool->members, DM_REPAIR_MEMORY, dm_shared_repair, pool->shared);
 	if (rc == 0)
 		rc = dm_members_on_beat(pool->members, dm_shared_on_beat, pool->shared);
 	if (rc)
@@ -165,7 +169,8 @@ static int attach_new(const struct dm_uri *uri, const struct dmem_attach_options
 		return dm_fail(-ENOMEM, "no memory to attach %s:%s", uri->scheme, uri->path);
 	for (unsigned i = 0; i < uri->device_count; i++)
 		from_uri[i] = uri->devices[i];
-	rc = dm_window_open(uri, options == NULL ? NULL : options->require, uri->device_count > 0 ? from_uri : devices, &pool->window);
+	rc = dm_window_open(uri, options == NULL ? NULL : options->require, uri->device_count > 0 ? from_uri : devices,
+	                    &pool->window);
 	if (rc)
 		goto err_free;
 	rc = dm_pool_join(pool);
@@ -206,8 +211,10 @@ int dmem_pool_attach(const char *uri_text, const struct dmem_attach_options *opt
 	if (uri_text == NULL || result == NULL)
 		return dm_fail(-EINVAL, "dmem_pool_attach() wants a URI and a place for the pool");
 	if (options != NULL && (options->struct_bytes < sizeof(*options) || options->fault > DMEM_FAULT_INLINE))
-		return dm_fail(DMEM_E_OPTION, "the attach options have struct_bytes %zu and fault %d: start from "
-		               "DMEM_ATTACH_OPTIONS_DEFAULT", options->struct_bytes, (int)options->fault);
+		return dm_fail(DMEM_E_OPTION,
+		               "the attach options have struct_bytes %zu and fault %d: start from "
+		               "DMEM_ATTACH_OPTIONS_DEFAULT",
+		               options->struct_bytes, (int)options->fault);
 	uri = malloc(sizeof(*uri));
 	if (uri == NULL)
 		return dm_fail(-ENOMEM, "no memory to attach %s", uri_text);
@@ -315,7 +322,8 @@ static int map_extents(void *context, uint64_t first, uint64_t count, void *addr
 
 struct dm_private *dm_pool_private(struct dmem_pool *pool)
 {
-	struct dm_private_source source = {.take = take_extents, .give = give_extents, .map = map_extents, .context = pool->shared};
+	struct dm_private_source source = {
+		.take = take_extents, .give = give_extents, .map = map_extents, .context = pool->shared};
 	struct dm_private *heap = atomic_load_explicit(&pool->private_heap, memory_order_acquire);
 	int rc = 0;
 

@@ -117,6 +117,40 @@ DMEM_API void *dmem_alloc_local(size_t bytes);
 DMEM_API void *dmem_alloc(size_t bytes);
 
 /**
+ * dmem_alloc_shared_to() - allocate shared memory and store its address in the pool, as one operation.
+ * @slot: where the address goes: a pointer in an attached pool, aligned to 8 bytes.  The block comes from that pool.
+ *        Until the call returns nobody else stores to it.
+ * @bytes: size; 0 gives a block of the smallest size.
+ *
+ * Returns:    0; -EINVAL: @slot is not such a pointer; -ENOMEM: the pool is full, or this thread can have no heap;
+ *             DMEM_E_* when the pool can't be used.
+ * Threads:    safe from any thread, each with a slot of its own; not from signal handlers.
+ * Blocks:     never on another member.
+ * Visibility: the slot is published as by dmem_publish(); what the slot held before is overwritten.
+ * On failure: nothing has changed.
+ * Crash:      leaks nothing: after the repair of a death inside, the slot holds the block, or it holds what it held before
+ *             and the block is free.
+ * Source:     docs/design/0009-crash-safe-handover.md.
+ */
+DMEM_API int dmem_alloc_shared_to(void **slot, size_t bytes);
+
+/**
+ * dmem_free_from() - free the shared block whose address a slot holds, and clear the slot, as one operation.
+ * @slot: as in dmem_alloc_shared_to(), in the block's pool; when it holds NULL nothing happens.
+ *
+ * Returns:    0; -EINVAL: @slot is not in a pool; DMEM_E_DOUBLE_FREE, DMEM_E_INTERIOR, DMEM_E_FOREIGN: it does not hold
+ *             the start of a live shared block of its pool; -ENOMEM: this thread can have no heap; DMEM_E_CORRUPT.
+ * Threads:    safe from any thread, each with a slot of its own; not from signal handlers.
+ * Blocks:     never on another member.
+ * Visibility: the slot is published as by dmem_publish().
+ * On failure: nothing has changed; after an I/O failure of the pool the slot may be cleared and the block not free.
+ * Crash:      leaks nothing: after the repair of a death inside, the slot holds the block, which is alive, or NULL, and the
+ *             block is free.
+ * Source:     docs/design/0009-crash-safe-handover.md.
+ */
+DMEM_API int dmem_free_from(void **slot);
+
+/**
  * dmem_alloc_ex() - allocate with options.
  * @pool:    an attached pool; NULL for the default pool.
  * @bytes:   size; 0 gives a block of the smallest size.

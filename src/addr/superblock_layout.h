@@ -33,7 +33,8 @@
 
 /* Incompatible features. */
 #define DM_INCOMPAT_MOVED  (UINT64_C(1) << 0) /* some extent's `backing` is not identity: attach must map it there */
-#define DM_INCOMPAT_KNOWN  UINT64_C(0)        /* those that this library understands */
+#define DM_INCOMPAT_REDO   (UINT64_C(1) << 1) /* threads announce operations: who replaces a tag has to tell its author */
+#define DM_INCOMPAT_KNOWN  DM_INCOMPAT_REDO   /* those that this library understands */
 #define DM_RO_COMPAT_KNOWN UINT64_C(0)
 
 /* One device.  Identity is the UUID; `hint` is where it was seen last, and is never believed without the UUID. */

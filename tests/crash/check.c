@@ -56,6 +56,8 @@ static uint64_t known_blocks(struct crash *c)
 
 	for (uint32_t i = 0; i < CRASH_BLOCKS_MAX; i++)
 		known += atomic_load(&c->blocks[i].address) != 0;
+	for (uint32_t i = 0; i < CRASH_SLOTS; i++)
+		known += crash_slot(c, i) != NULL;
 	return known;
 }
 
@@ -91,6 +93,20 @@ static void check_blocks(struct crash *c)
 		         memcmp((char *)(uintptr_t)address + bytes - 8, &mark, 8) != 0)
 			crash_fail(c, "block %u of %llu bytes has lost its contents", i, (unsigned long long)bytes);
 	}
+}
+
+static void check_slots(struct crash *c)
+{
+	for (uint32_t i = 0; i < CRASH_SLOTS; i++)
+		if (crash_slot(c, i) != NULL && dmem_usable_size(crash_slot(c, i)) == 0)
+			crash_fail(c, "slot %u holds a block that is not alive", i);
+}
+
+static void free_slots(struct crash *c)
+{
+	for (uint32_t i = 0; i < CRASH_SLOTS; i++)
+		if (crash_slot(c, i) != NULL)
+			crash_free_from(c, i);
 }
 
 static void use_memory(struct crash *c)
@@ -200,6 +216,7 @@ void crash_check(struct crash *c)
 		return;
 	validate(c, "after the repair");
 	check_blocks(c);
+	check_slots(c);
 	if (count(c).private_extents != 0)
 		crash_fail(c, "private memory of the dead is still there");
 	use_memory(c);
@@ -209,6 +226,9 @@ void crash_check(struct crash *c)
 	validate(c, "after the adoption");
 	lost = settle_doubts(c);
 	check_blocks(c);
+	check_slots(c);
+	free_slots(c);
+	atomic_store(&c->slots, 0);
 	for (uint32_t i = 0; i < CRASH_BLOCKS_MAX; i++)
 		crash_free(c, i);
 	crash_adopt_all(c);

@@ -20,6 +20,7 @@
 #include "dmem/dmem.h"
 
 #define CRASH_BLOCKS_MAX 1024u
+#define CRASH_SLOTS      128u
 #define CRASH_THREADS    6u /* that may have an operation in doubt */
 #define CRASH_PATH_BYTES 128u
 
@@ -49,6 +50,7 @@ struct crash {
 	_Atomic uint32_t blocks_used; /* entries of `blocks` that were ever used */
 	struct crash_block blocks[CRASH_BLOCKS_MAX];
 	struct crash_note notes[CRASH_THREADS];
+	_Atomic uint64_t slots;       /* CRASH_SLOTS pointers in a block of the account; 0: none yet */
 	unsigned long passages[DM_FAULT_COUNT]; /* of the last run that was not killed */
 	struct {
 		enum crash_request request;
@@ -99,6 +101,13 @@ uint32_t crash_alloc(struct crash *c, size_t bytes);
 void crash_free_as(struct crash *c, enum crash_role role, uint32_t index);
 void crash_free(struct crash *c, uint32_t index);
 void *crash_address(struct crash *c, uint32_t index);
+
+/* Pointers in the pool, for calls whose hand-over is part of the operation: what they hold is alive, nothing else is lost. */
+void crash_open_slots(struct crash *c);
+void crash_alloc_to(struct crash *c, uint32_t slot, size_t bytes);
+void crash_free_from(struct crash *c, uint32_t slot);
+/* What a slot holds, as the pool has it. */
+void *crash_slot(struct crash *c, uint32_t slot);
 
 /* Ask the partner, if there is one, and wait until it has done it. */
 uint64_t crash_ask(struct crash *c, enum crash_request request, uint64_t argument);

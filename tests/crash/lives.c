@@ -179,6 +179,81 @@ static void live_with_threads(struct crash *c)
 	detach();
 }
 
+/* --- slots --- */
+
+static void fill_slots(struct crash *c)
+{
+	for (uint32_t i = 0; i < 4; i++)
+		crash_alloc_to(c, i, SMALL);
+	for (uint32_t i = 4; i < 70; i++)
+		crash_alloc_to(c, i, MEDIUM);
+	crash_alloc_to(c, 70, LARGE);
+	crash_alloc_to(c, 71, HUGE);
+	for (uint32_t i = 72; i < 75; i++)
+		crash_alloc_to(c, i, RUN);
+	crash_alloc_to(c, 75, ROW);
+}
+
+static void live_with_slots(struct crash *c)
+{
+	crash_attach(c);
+	crash_open_slots(c);
+	fill_slots(c);
+	for (uint32_t i = 0; i < 76; i += 3)
+		crash_free_from(c, i);
+	crash_free_from(c, 1);
+	crash_alloc_to(c, 1, SMALL);
+	crash_alloc_to(c, 80, RUN);
+	detach();
+}
+
+static void leave_slots(struct crash *c)
+{
+	crash_attach(c);
+	crash_open_slots(c);
+	fill_slots(c);
+	detach();
+}
+
+/* Slots and blocks of a member that has left. */
+static void live_with_slots_of_others(struct crash *c)
+{
+	crash_attach(c);
+	for (uint32_t i = 0; i < 76; i += 2)
+		crash_free_from(c, i);
+	for (uint32_t i = 0; i < 76; i += 4)
+		crash_alloc_to(c, i, MEDIUM);
+	crash_free_from(c, 75);
+	detach();
+}
+
+static void die_freeing_a_slot(struct crash *c)
+{
+	crash_attach(c);
+	crash_open_slots(c);
+	fill_slots(c);
+	dm_fault_arm(DM_FAULT_REDO_SLOT_CLEARED, DM_FAULT_KILL, 1);
+	crash_free_from(c, 6);
+}
+
+static void die_filling_a_slot(struct crash *c)
+{
+	crash_attach(c);
+	crash_open_slots(c);
+	fill_slots(c);
+	dm_fault_arm(DM_FAULT_REDO_RUN_SHARED, DM_FAULT_KILL, 1);
+	crash_alloc_to(c, 90, ROW);
+}
+
+/* Attaching repairs. */
+static void live_after_a_slot(struct crash *c)
+{
+	crash_attach(c);
+	crash_free_from(c, 70);
+	crash_alloc_to(c, 70, LARGE);
+	detach();
+}
+
 /* --- names --- */
 
 static void live_with_roots(struct crash *c)
@@ -289,6 +364,12 @@ const struct crash_case crash_cases[] = {
 	{"foreign blocks, partner", leave_blocks, live_with_foreign_blocks, true},
 	{"threads", NULL, live_with_threads, false},
 	{"threads, partner", NULL, live_with_threads, true},
+	{"slots", NULL, live_with_slots, false},
+	{"slots, partner", NULL, live_with_slots, true},
+	{"slots of others", leave_slots, live_with_slots_of_others, false},
+	{"slots of others, partner", leave_slots, live_with_slots_of_others, true},
+	{"after a death that freed a slot", die_freeing_a_slot, live_after_a_slot, false},
+	{"after a death that filled a slot", die_filling_a_slot, live_after_a_slot, false},
 	{"roots", NULL, live_with_roots, false},
 	{"roots, partner", NULL, live_with_roots, true},
 	{"growth", NULL, live_with_growth, false},

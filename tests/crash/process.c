@@ -69,6 +69,7 @@ void crash_new_pool_of(struct crash *c, uint64_t size_bytes)
 	atomic_store(&c->blocks_used, 0);
 	memset(c->blocks, 0, sizeof(c->blocks));
 	memset(c->notes, 0, sizeof(c->notes));
+	atomic_store(&c->slots, 0);
 	memset(&c->partner, 0, sizeof(c->partner));
 	sem_init(&c->partner.asked, 1, 0);
 	sem_init(&c->partner.answered, 1, 0);
@@ -166,6 +167,45 @@ void crash_free(struct crash *c, uint32_t index)
 void *crash_address(struct crash *c, uint32_t index)
 {
 	return (void *)(uintptr_t)atomic_load(&c->blocks[index].address);
+}
+
+/* --- slots --- */
+
+/* Between the marks that both ends of a block of the account carry. */
+void crash_open_slots(struct crash *c)
+{
+	void **slots = (void **)crash_address(c, crash_alloc(c, (CRASH_SLOTS + 16) * sizeof(void *))) + 8;
+
+	memset(slots, 0, CRASH_SLOTS * sizeof(void *));
+	if (dmem_publish(slots, CRASH_SLOTS * sizeof(void *)) != 0)
+		crash_fail(c, "slots: %s", dmem_last_error());
+	atomic_store(&c->slots, (uint64_t)(uintptr_t)slots);
+}
+
+static void **slot_at(struct crash *c, uint32_t slot)
+{
+	return (void **)(uintptr_t)atomic_load(&c->slots) + slot;
+}
+
+void crash_alloc_to(struct crash *c, uint32_t slot, size_t bytes)
+{
+	if (dmem_alloc_shared_to(slot_at(c, slot), bytes) != 0)
+		crash_fail(c, "allocation of %zu bytes to slot %u: %s", bytes, slot, dmem_last_error());
+}
+
+void crash_free_from(struct crash *c, uint32_t slot)
+{
+	if (dmem_free_from(slot_at(c, slot)) != 0)
+		crash_fail(c, "free from slot %u: %s", slot, dmem_last_error());
+}
+
+void *crash_slot(struct crash *c, uint32_t slot)
+{
+	if (atomic_load(&c->slots) == 0)
+		return NULL;
+	if (dmem_refresh(slot_at(c, slot), sizeof(void *)) != 0)
+		crash_fail(c, "slot %u: %s", slot, dmem_last_error());
+	return *slot_at(c, slot);
 }
 
 /* --- processes --- */

@@ -133,15 +133,14 @@ static struct dm_slab *find_or_make_slab(struct dm_shared *shared, struct dm_hea
 	return slab;
 }
 
-/* The current slab has no free block (left): collect, or take the next. */
-static void *alloc_slow(struct dm_shared *shared, struct dm_heap *heap, uint32_t class_index)
+/* The current slab has no free block (left): collect, or make the next one current. */
+static struct dm_slab *next_slab(struct dm_shared *shared, struct dm_heap *heap, uint32_t class_index)
 {
 	struct dm_bin *bin = &heap->bins[class_index];
 	struct dm_slab *slab = bin->current;
-	void *block;
 
 	if (slab != NULL && has_pending(shared, slab) && dm_slab_collect(shared, slab) > 0)
-		return take_block(shared, slab);
+		return slab;
 	if (slab != NULL)
 		dm_full_push(bin, slab);
 	bin->current = NULL;
@@ -158,8 +157,26 @@ static void *alloc_slow(struct dm_shared *shared, struct dm_heap *heap, uint32_t
 		return NULL;
 	slab->list = DM_LIST_CURRENT;
 	bin->current = slab;
-	block = take_block(shared, slab);
-	return block;
+	return slab;
+}
+
+static void *alloc_slow(struct dm_shared *shared, struct dm_heap *heap, uint32_t class_index)
+{
+	struct dm_slab *slab = next_slab(shared, heap, class_index);
+
+	return slab == NULL ? NULL : take_block(shared, slab);
+}
+
+struct dm_slab *dm_block_slab(struct dm_shared *shared, struct dm_heap *heap, uint32_t class_index)
+{
+	struct dm_slab *slab = heap->bins[class_index].current;
+
+	return slab != NULL && slab->free_count > 0 ? slab : next_slab(shared, heap, class_index);
+}
+
+void *dm_block_take(struct dm_shared *shared, struct dm_slab *slab)
+{
+	return take_block(shared, slab);
 }
 
 static void *alloc_run(struct dm_shared *shared, uint64_t bytes, uint64_t alignment, bool *fresh)
@@ -218,7 +235,7 @@ void *dm_shared_alloc(struct dm_shared *shared, uint64_t bytes, uint64_t alignme
 
 /* --- giving --- */
 
-static int refuse(struct dm_shared *shared, int code, const void *block, const char *what)
+int dm_block_refuse(struct dm_shared *shared, int code, const void *block, const char *what)
 {
 	atomic_fetch_add_explicit(&shared->bad_frees, 1, memory_order_relaxed);
 	return dm_fail(code, "free of %p: %s; nothing was changed: look for who frees it wrongly", block, what);
@@ -226,7 +243,7 @@ static int refuse(struct dm_shared *shared, int code, const void *block, const c
 
 static int refuse_double(struct dm_shared *shared, const void *block)
 {
-	return refuse(shared, DMEM_E_DOUBLE_FREE, block, "the block is free already");
+	return dm_block_refuse(shared, DMEM_E_DOUBLE_FREE, block, "the block is free already");
 }
 
 /* Number of the block that starts at `delta` in a slab; false when none starts there. */
@@ -286,7 +303,7 @@ static int free_own(struct dm_shared *shared, struct dm_heap *heap, struct dm_sl
 }
 
 /* Tell the owner of the slab that it has something to collect.  After the freed bit, never before. */
-static int set_pending(struct dm_shared *shared, uint64_t *pending, uint32_t unit)
+int dm_block_hint(struct dm_shared *shared, uint64_t *pending, uint32_t unit)
 {
 	uint64_t bit = UINT64_C(1) << unit;
 	uint64_t old;
@@ -329,7 +346,7 @@ static int free_foreign(struct dm_shared *shared, const uint64_t *bits, uint64_t
 	if (rc == -EALREADY)
 		return refuse_double(shared, address);
 	DM_CRASH_POINT(BLOCK_FREED_FOREIGN);
-	return rc ? rc : set_pending(shared, pending, unit);
+	return rc ? rc : dm_block_hint(shared, pending, unit);
 }
 
 /* Was the run given up, and not yet collected? */
@@ -355,7 +372,7 @@ static int free_run(struct dm_shared *shared, const struct dm_place *place, cons
 	int rc = 0;
 
 	if (place->kind == DM_EXTENT_PRIVATE)
-		return refuse(shared, DMEM_E_FOREIGN, address, "it is private memory of another member");
+		return dm_block_refuse(shared, DMEM_E_FOREIGN, address, "it is private memory of another member");
 	if (!shared->window->coherent && run_is_freed(shared, place)) /* then the lines are not ours to drop */
 		return refuse_double(shared, address);
 	rc = forget_block(shared, address, place->run_extents << DM_EXTENT_SHIFT);
@@ -403,13 +420,13 @@ static int free_by_place(struct dm_shared *shared, uint64_t offset, const void *
 	int rc = dm_place_find(shared, offset, &place);
 
 	if (rc == -ENOENT && dm_place_inside_run(shared, offset))
-		return refuse(shared, DMEM_E_INTERIOR, address, "it points into a block, not to its start");
+		return dm_block_refuse(shared, DMEM_E_INTERIOR, address, "it points into a block, not to its start");
 	if (rc == -ENOENT)
 		return refuse_double(shared, address);
 	if (rc)
-		return refuse(shared, rc, address, "the pool's metadata there can't be used");
+		return dm_block_refuse(shared, rc, address, "the pool's metadata there can't be used");
 	if (!place.aligned)
-		return refuse(shared, DMEM_E_INTERIOR, address, "it points into a block, not to its start");
+		return dm_block_refuse(shared, DMEM_E_INTERIOR, address, "it points into a block, not to its start");
 	if (place.kind != DM_EXTENT_SLABS)
 		return free_run(shared, &place, address);
 	header = dm_geometry_slab(shared->window, &shared->geometry, place.segment, place.extent, place.unit);
@@ -430,7 +447,7 @@ int dm_shared_free(struct dm_shared *shared, void *address)
 	if (slab == NULL)
 		return free_by_place(shared, offset, address);
 	if (!block_number(slab, offset - slab->offset, &block))
-		return refuse(shared, DMEM_E_INTERIOR, address, "it points into a block, not to its start");
+		return dm_block_refuse(shared, DMEM_E_INTERIOR, address, "it points into a block, not to its start");
 	heap = atomic_load_explicit(&slab->heap, memory_order_acquire);
 	if (heap != NULL && heap == dm_heap_mine(shared))
 		return free_own(shared, heap, slab, block, address);

@@ -105,7 +105,7 @@ static uint32_t claim_number(struct dm_shared *shared)
 	return 0;
 }
 
-static struct dm_heap_pm *record_of(struct dm_shared *shared, uint32_t number)
+struct dm_heap_pm *dm_heap_record(struct dm_shared *shared, uint32_t number)
 {
 	uint64_t owners = dm_align_down(shared->heaps_max * sizeof(struct dm_heap_owner_pm) + 4095, 4096);
 	struct dm_heap_pm *records = (struct dm_heap_pm *)((uint8_t *)shared->heap_owners + owners);
@@ -121,7 +121,7 @@ uint64_t dm_heap_next_version(struct dm_heap *heap)
 
 	if (heap->version < heap->version_end)
 		return heap->version++;
-	record = record_of(heap->shared, heap->id);
+	record = dm_heap_record(heap->shared, heap->id);
 	if (dm_window_refresh(heap->shared->window, &record->version_reserved, DM_LINE_BYTES) == 0)
 		heap->version = record->version_reserved;
 	heap->version_end = heap->version + VERSION_BATCH;

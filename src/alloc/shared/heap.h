@@ -28,6 +28,9 @@ static inline struct dm_heap *dm_heap_get(struct dm_shared *shared)
 	return __builtin_expect(heap != NULL, 1) ? heap : dm_heap_get_slow(shared);
 }
 
+/* The record of a heap number, which is below heaps_max. */
+struct dm_heap_pm *dm_heap_record(struct dm_shared *shared, uint32_t number);
+
 /* The version of this heap's next change of a tagged word. */
 uint64_t dm_heap_next_version(struct dm_heap *heap);
 

@@ -144,11 +144,14 @@ struct dm_heap_owner_pm {
  * tag of another heap, setter or collector, first reads that heap's redo record, and when it announces this word
  * with this version, writes the version to the heap's note by CAS before it goes on.  (docs/design/0001: noting by
  * collectors alone gave wrong answers, 425 of 15,257.)  A change that nobody announces carries heap 0 and counts the
- * version of the word on, so that it never looks like an announced one.  No version of the library writes redo records
- * yet; the first that does sets an incompatible feature bit, because members that don't note must not attach then.
+ * version of the word on, so that it never looks like an announced one.  Pools whose members announce carry
+ * DM_INCOMPAT_REDO: a member that doesn't note must not attach.
+ *
+ * op 1, allocating (redo.c): block_off, slot_off, block_bytes, and in `seen` what the slot held before.  The rest is 0.
+ * op 2, freeing: all fields.
  */
 struct dm_heap_redo_pm {
-	uint64_t op; /* 0 none */
+	uint64_t op; /* 0 none, 1 allocating, 2 freeing; clearing it ends the announcement */
 	uint64_t block_off;
 	uint64_t slot_off;
 	uint64_t block_bytes;

@@ -358,8 +358,7 @@ static int set_freed_bit(struct dm_shared *shared, struct dm_chunk *chunk, uint3
 		if (rc == 0 && (word & bit))
 			rc = -EALREADY;
 		if (rc == 0)
-			rc = dm_word_cas(shared->window, &chunk->atomic->freed, word,
-			                 dm_tag_anonymous(word, (uint32_t)word | UINT32_C(1) << at), &seen);
+			rc = dm_tag_take(shared, &chunk->atomic->freed, word, (uint32_t)word | UINT32_C(1) << at, &seen);
 	} while (rc == 0 && seen != word);
 	return rc;
 }
@@ -372,8 +371,7 @@ static void clear_freed_bit(struct dm_shared *shared, struct dm_chunk *chunk, ui
 
 	do {
 		if (dm_word_load(shared->window, freed, &word) != 0 ||
-		    dm_word_cas(shared->window, freed, word, dm_tag_anonymous(word, (uint32_t)word & ~(UINT32_C(1) << at)),
-		                &seen) != 0)
+		    dm_tag_take(shared, freed, word, (uint32_t)word & ~(UINT32_C(1) << at), &seen) != 0)
 			return;
 	} while (seen != word);
 }

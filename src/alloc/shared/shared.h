@@ -206,6 +206,13 @@ int dm_shared_refresh(struct dm_shared *shared, uint64_t index, const void *addr
 
 bool dm_shared_segment_fits(const struct dm_shared *shared, const struct dm_segment *segment);
 
+/* block.c: a slab of the calling thread with a free block, NULL with errno; the next block of it; refuse a free; the hint for the
+ * owner of a slab */
+struct dm_slab *dm_block_slab(struct dm_shared *shared, struct dm_heap *heap, uint32_t class_index);
+void *dm_block_take(struct dm_shared *shared, struct dm_slab *slab);
+int dm_block_refuse(struct dm_shared *shared, int code, const void *block, const char *what);
+int dm_block_hint(struct dm_shared *shared, uint64_t *pending, uint32_t unit);
+
 /* chunk.c; with the lock held */
 struct dm_extent *dm_extent_take(struct dm_shared *shared);
 void dm_extent_release(struct dm_shared *shared, struct dm_extent *extent);
@@ -239,10 +246,23 @@ void dm_chunk_tidy(struct dm_shared *shared, struct dm_chunk *chunk);
 /* The local structures of its slabs go back to the unused ones: the chunk is about to be given up. */
 void dm_chunk_forget_slabs(struct dm_shared *shared, struct dm_chunk *chunk);
 
-/* Set bits of a tagged word; -EALREADY when one of them is set. (tag.c) */
+/* Set bits of a tagged word; -EALREADY when one of them is set.  Heap 0: nobody announced it. (tag.c) */
 int dm_tag_set(struct dm_shared *shared, uint64_t *word, uint32_t bits, uint32_t heap, uint64_t version);
+/* One attempt to leave only `left` of the bits of a tagged word that held `old`; it worked when *seen == old. */
+int dm_tag_take(struct dm_shared *shared, uint64_t *word, uint64_t old, uint32_t left, uint64_t *seen);
 /* Take the set bits out of a tagged word. */
 uint32_t dm_tag_clear(struct dm_shared *shared, uint64_t *word);
+
+/* The high half of a tagged word. */
+static inline uint64_t dm_tag_make(uint32_t heap, uint64_t version)
+{
+	return (uint64_t)heap << DM_TAG_HEAP_SHIFT | version << DM_TAG_VERSION_SHIFT;
+}
+
+static inline uint64_t dm_tag_of(uint64_t word)
+{
+	return word & ~(uint64_t)UINT32_MAX;
+}
 
 /* A tagged word after a change that nobody announced: heap 0, and a version that differs from the word's before. */
 static inline uint64_t dm_tag_anonymous(uint64_t old, uint32_t bits)

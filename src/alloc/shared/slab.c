@@ -276,7 +276,7 @@ static uint32_t collect_word(struct dm_shared *shared, struct dm_slab *slab, uin
 		if (dm_window_publish(shared->window, bits, sizeof(*bits)) != 0)
 			break;
 		DM_CRASH_POINT(SLAB_COLLECTING);
-		if (dm_word_cas(shared->window, &slab->freed[word], old, dm_tag_anonymous(old, 0), &seen) != 0 || seen == old)
+		if (dm_tag_take(shared, &slab->freed[word], old, 0, &seen) != 0 || seen == old)
 			break;
 	}
 	return collected;
