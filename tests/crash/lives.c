@@ -245,10 +245,11 @@ static void die_filling_a_slot(struct crash *c)
 	crash_alloc_to(c, 90, ROW);
 }
 
-/* Attaching repairs. */
 static void live_after_a_slot(struct crash *c)
 {
 	crash_attach(c);
+	if (!crash_wait_for_members(c, 1)) /* it has repaired what the dead left */
+		return;
 	crash_free_from(c, 70);
 	crash_alloc_to(c, 70, LARGE);
 	detach();

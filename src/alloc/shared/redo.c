@@ -307,9 +307,9 @@ int dm_shared_free_from(struct dm_shared *shared, void **slot)
 	record.block_bytes = target.bytes;
 	record.word_off = dm_window_offset(shared->window, target.word);
 	record.bits = target.bits;
-	do /* a version that looks like the one it replaces would say "done" before it is */
+	do /* 0 is what an untouched note holds, and a version that looks like the one it replaces would say "done" as well */
 		record.version = dm_heap_next_version(heap);
-	while (dm_tag_make(heap->id, record.version) == dm_tag_of(record.seen));
+	while (record.version == 0 || dm_tag_make(heap->id, record.version) == dm_tag_of(record.seen));
 	if (rc == 0)
 		rc = write_record(shared, heap, &record);
 	if (rc)
