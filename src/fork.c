@@ -45,6 +45,7 @@ static void renew_pool(struct dmem_pool *pool)
 	dm_window_after_fork(pool->window);
 	pthread_mutex_init(&pool->shared->lock, NULL);
 	dm_heap_fork_child(pool->shared);
+	dm_sync_forget(pool->sync);
 	dm_members_forget(pool->members);
 }
 
@@ -88,6 +89,7 @@ int dm_pool_rejoin(struct dmem_pool *pool)
 {
 	struct dm_members *members;
 	struct dm_shared *shared;
+	struct dm_sync *sync;
 	int rc = dm_pool_list_lock();
 
 	if (rc)
@@ -95,13 +97,16 @@ int dm_pool_rejoin(struct dmem_pool *pool)
 	if (atomic_load(&pool->attached) && atomic_load(&pool->fork_generation) != atomic_load(&dm_fork_generation)) {
 		members = pool->members;
 		shared = pool->shared;
+		sync = pool->sync;
 		rc = dm_pool_join(pool);
 		if (rc == 0) {
 			dm_shared_destroy(shared);
+			dm_sync_destroy(sync);
 			dm_members_destroy(members);
 		} else {
 			pool->members = members; /* the next call tries again */
 			pool->shared = shared;
+			pool->sync = sync;
 		}
 	}
 	dm_pool_list_unlock();

@@ -128,9 +128,12 @@ int dm_pool_join(struct dmem_pool *pool)
 
 	if (rc)
 		return rc;
-	rc = dm_shared_create(pool->window, pool->members, &pool->shared);
+	rc = dm_sync_create(pool->window, pool->members, &pool->sync);
 	if (rc)
 		goto err_members;
+	rc = dm_shared_create(pool->window, pool->members, &pool->shared);
+	if (rc)
+		goto err_sync;
 	rc = dm_failure_register_repair(pool->members, DM_REPAIR_REDO, dm_redo_repair, pool->shared);
 	if (rc == 0)
 		rc = dm_failure_register_repair(pool->members, DM_REPAIR_MEMORY, dm_shared_repair, pool->shared);
@@ -141,7 +144,9 @@ int dm_pool_join(struct dmem_pool *pool)
 	rc = dm_members_join(pool->members);
 	if (rc)
 		goto err_shared;
-	rc = dm_members_start_agent(pool->members);
+	rc = dm_sync_joined(pool->sync);
+	if (rc == 0)
+		rc = dm_members_start_agent(pool->members);
 	if (rc)
 		goto err_leave;
 	atomic_store_explicit(&pool->fork_generation, atomic_load(&dm_fork_generation), memory_order_relaxed);
@@ -151,9 +156,12 @@ err_leave:
 	dm_members_leave(pool->members);
 err_shared:
 	dm_shared_destroy(pool->shared);
+err_sync:
+	dm_sync_destroy(pool->sync);
 err_members:
 	dm_members_destroy(pool->members);
 	pool->members = NULL;
+	pool->sync = NULL;
 	pool->shared = NULL;
 	return rc;
 }
@@ -194,6 +202,7 @@ err_leave:
 	dm_members_stop_agent(pool->members);
 	dm_members_leave(pool->members);
 	dm_shared_destroy(pool->shared);
+	dm_sync_destroy(pool->sync);
 	dm_members_destroy(pool->members);
 err_window:
 	dm_window_close(pool->window);
@@ -267,6 +276,7 @@ int dmem_pool_detach(struct dmem_pool *pool)
 	if (private_heap != NULL)
 		dm_private_destroy(private_heap);
 	if (atomic_load(&pool->fork_generation) == atomic_load(&dm_fork_generation)) {
+		dm_sync_stop(pool->sync);
 		dm_members_begin_leave(pool->members);
 		dm_members_stop_agent(pool->members);
 		if (!atomic_load(&pool->window->lost)) {
@@ -275,6 +285,7 @@ int dmem_pool_detach(struct dmem_pool *pool)
 		}
 	}
 	dm_shared_destroy(pool->shared);
+	dm_sync_destroy(pool->sync);
 	dm_members_destroy(pool->members);
 	dm_window_close(pool->window);
 	dm_pool_list_unlock();

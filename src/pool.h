@@ -12,6 +12,7 @@
 #include "alloc/shared/shared.h"
 #include "dmem/pool.h"
 #include "failure/members.h"
+#include "sync/sync.h"
 
 #define DM_POOLS_MAX 64u
 
@@ -22,6 +23,7 @@ struct dmem_pool {
 	_Atomic unsigned fork_generation; /* of the process that joined; another one has to join first */
 	struct dm_window *window;
 	struct dm_members *members;
+	struct dm_sync *sync;
 	struct dm_shared *shared;
 	_Atomic(struct dm_private *) private_heap; /* made with the first private allocation */
 	_Atomic uint64_t base;                     /* copies for the search by address */
@@ -78,6 +80,18 @@ static inline struct dmem_pool *dm_pool_of(const void *address)
 			return pool;
 	}
 	return NULL;
+}
+
+/* What src/sync needs of the pool that an object lies in: 0, or why it can't be used (sync.c). */
+int dm_pool_sync_slow(const void *object, struct dm_sync **sync);
+static inline int dm_pool_sync(const void *object, struct dm_sync **sync)
+{
+	struct dmem_pool *pool = dm_pool_of(object);
+
+	if (__builtin_expect(pool == NULL || dm_pool_check(pool) != 0, 0))
+		return dm_pool_sync_slow(object, sync);
+	*sync = pool->sync;
+	return 0;
 }
 
 #endif

@@ -9,5 +9,6 @@
 #include "dmem/error.h"
 #include "dmem/pool.h"
 #include "dmem/version.h"
+#include "dmem/wait.h"
 
 #endif

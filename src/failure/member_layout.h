@@ -70,7 +70,8 @@ struct dm_member_beat_pm {
 	uint64_t reserved[4];
 };
 
-/* For wake-ups between hosts. */
+/* For wake-ups between hosts: the lines of all slots together are a table of bells, found by the address of what is waited
+ * for; not the slot's own.  Bit 0: somebody sleeps; above it a number that grows when it is rung.  By CAS of anybody. */
 struct dm_member_mailbox_pm {
 	uint64_t word;
 	uint64_t reserved[7];
@@ -115,7 +116,8 @@ struct dm_admin_pm {
 	uint64_t grace_reserved[7];
 	uint64_t
 		deaths; /* grows by one after each CAS that takes a member's rights away; who sleeps may sleep on its low half */
-	uint64_t deaths_reserved[7];
+	uint64_t hosts; /* 1: members of more than one host have been here, so futexes don't reach everybody; never 0 again */
+	uint64_t deaths_reserved[6];
 	uint8_t reserved[4 * 64];
 	uint64_t slots_used[DM_MEMBERS_MAX /
 	                    64]; /* a hint that saves walking the table: set before JOINING, cleared after FREE */
