@@ -100,7 +100,7 @@ bool dm_sim_next_data(const struct dm_sim *sim, uint64_t at, uint64_t end, uint6
  * publish. */
 void dm_sim_settle_child(struct dm_sim *sim);
 
-/* sim_atomics.c: where delegated atomics will part from the processor's. */
+/* sim_atomics.c: not used in pools with delegated atomics, where words move as other lines do. */
 int dm_sim_load(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t *value);
 int dm_sim_store(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t value);
 int dm_sim_exchange(struct dm_device *device, uint64_t offset, void *address, unsigned width, uint64_t value,
