@@ -25,7 +25,7 @@
 
 #define BENCH_ROUNDS_MIN 11
 #define BENCH_ROUNDS_MAX 1001
-#define BENCH_FIGURES_MAX 32
+#define BENCH_FIGURES_MAX 96
 
 /* What is asked of a figure. */
 enum bench_goal {

@@ -17,7 +17,7 @@ OUTSIDE = ("preload", "tools", "examples", "bench", "tests")
 OUTSIDE_SEES = {
     "preload": ("include", "base"),
     "examples": ("include",),
-    "bench": ("include", "examples"),
+    "bench": ("include", "examples", "base"),
     "tests": LAYERS + OUTSIDE,
 }
 
