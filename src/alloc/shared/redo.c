@@ -375,6 +375,13 @@ static int finish_free(struct dm_shared *shared, uint32_t heap, const struct dm_
 	}
 }
 
+/* What the record names lies in the pool. */
+static bool is_possible(struct dm_shared *shared, const struct dm_heap_redo_pm *record)
+{
+	return record->op <= OP_FREE && holds(shared, record->slot_off) && holds(shared, record->block_off) &&
+	       (record->op != OP_FREE || holds(shared, record->word_off));
+}
+
 static int repair_record(struct dm_shared *shared, uint32_t heap)
 {
 	struct dm_heap_redo_pm record = {.op = OP_NONE};
@@ -384,8 +391,7 @@ static int repair_record(struct dm_shared *shared, uint32_t heap)
 
 	if (!read_record(shared, heap, &record))
 		return record.op == OP_NONE ? 0 : clear_record(shared, heap);
-	if (record.op > OP_FREE || !holds(shared, record.slot_off) || !holds(shared, record.block_off) ||
-	    (record.op == OP_FREE && !holds(shared, record.word_off))) {
+	if (!is_possible(shared, &record)) {
 		dm_log(DMEM_LOG_ERROR, "the redo record of heap %u names what can't be: it is dropped", heap);
 		return clear_record(shared, heap);
 	}
@@ -423,9 +429,11 @@ int dm_redo_repair(void *context, uint32_t slot, uint32_t incarnation)
 	return rc;
 }
 
-bool dm_redo_announces(struct dm_shared *shared, uint32_t heap)
+bool dm_redo_announces(struct dm_shared *shared, uint32_t heap, bool *possible)
 {
 	struct dm_heap_redo_pm record;
+	bool announces = read_record(shared, heap, &record);
 
-	return read_record(shared, heap, &record);
+	*possible = !announces || is_possible(shared, &record);
+	return announces;
 }

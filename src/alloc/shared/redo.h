@@ -19,7 +19,8 @@ int dm_redo_repair(void *shared, uint32_t slot, uint32_t incarnation);
  * told by its note that the change took place. */
 int dm_redo_note_author(struct dm_shared *shared, const uint64_t *word, uint64_t seen);
 
-/* Does this heap number have an announced operation under way? */
-bool dm_redo_announces(struct dm_shared *shared, uint32_t heap);
+/* Does this heap number have an announced operation under way?  For validate; `possible` gets false when it names what can't
+ * be. */
+bool dm_redo_announces(struct dm_shared *shared, uint32_t heap, bool *possible);
 
 #endif

@@ -14,6 +14,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "alloc/shared/redo.h"
 #include "base/clock.h"
 #include "base/error.h"
 
@@ -345,25 +346,44 @@ int dm_walk_pool(struct dm_shared *shared, struct dm_walk *walk)
 	return rc;
 }
 
-static void check_heap(struct dm_shared *shared, struct dm_walk *walk, uint32_t number)
+/* False when something is wrong, which `sentence` tells. */
+static bool look_at_heap(struct dm_shared *shared, uint32_t number, char sentence[FINDING_BYTES])
 {
 	struct dm_member_view view;
+	bool possible;
+	bool announces = dm_redo_announces(shared, number, &possible);
+	uint64_t word;
+	uint32_t slot;
+
+	if (!possible) {
+		snprintf(sentence, FINDING_BYTES, "the redo record of heap %u names what can't be", number);
+		return false;
+	}
+	if (dm_word_load(shared->window, &shared->heap_owners[number].word, &word) != 0)
+		return true;
+	if (word == 0 && !announces)
+		return true;
+	slot = (uint32_t)(word & 0xffff) - 1;
+	if (word == 0)
+		snprintf(sentence, FINDING_BYTES, "heap %u announces an operation, and belongs to nobody", number);
+	else if (slot < shared->members->slots_max && dm_members_view(shared->members, slot, &view) == 0 &&
+	         view.incarnation == word >> 32)
+		return true;
+	else
+		snprintf(sentence, FINDING_BYTES, "heap %u belongs to member %" PRIu32 ".%" PRIu64 ", who is not there", number,
+		         slot, word >> 32);
+	return false;
+}
+
+static void check_heap(struct dm_shared *shared, struct dm_walk *walk, uint32_t number)
+{
 	char sentence[FINDING_BYTES];
-	uint64_t word = 0;
 
 	for (unsigned tries = 0; tries < LOOKS; tries++) {
-		uint32_t slot;
-
-		if (dm_word_load(shared->window, &shared->heap_owners[number].word, &word) != 0 || word == 0)
-			return;
-		slot = (uint32_t)(word & 0xffff) - 1;
-		if (slot < shared->members->slots_max && dm_members_view(shared->members, slot, &view) == 0 &&
-		    view.incarnation == word >> 32)
+		if (look_at_heap(shared, number, sentence))
 			return;
 		dm_clock_sleep_ns(LOOK_PAUSE_NS);
 	}
-	snprintf(sentence, sizeof(sentence), "heap %u belongs to member %" PRIu64 ".%" PRIu64 ", who is not there", number,
-	         (word & 0xffff) - 1, word >> 32);
 	tell(walk, sentence);
 }
 

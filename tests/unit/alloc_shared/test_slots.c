@@ -152,3 +152,35 @@ Test(slots, who_replaces_the_tag_of_an_announced_change_notes_it)
 	cr_expect(eq(ulong, record->noted, 4711));
 	record->redo.op = 0;
 }
+
+/* What validate finds about redo records: an announcement of nobody, and one of what can't be. */
+Test(slots, validate_finds_records_that_no_thread_can_have_written)
+{
+	struct dm_shared *shared = pool->shared;
+	struct dm_heap_redo_pm *record;
+	struct scratch_findings findings = {0};
+	uint32_t number = dm_heap_mine(shared)->id;
+	uint64_t owner;
+
+	do {
+		cr_assert(lt(uint, ++number, shared->heaps_max));
+		cr_assert(zero(int, dm_word_load(shared->window, &shared->heap_owners[number].word, &owner)));
+	} while (owner != 0);
+	record = &dm_heap_record(shared, number)->redo;
+	*record = (struct dm_heap_redo_pm){.op = 1,
+	                                   .slot_off = dm_window_offset(shared->window, slots),
+	                                   .block_off = dm_window_offset(shared->window, slots)};
+	record->crc = dm_crc32c(record, offsetof(struct dm_heap_redo_pm, crc));
+	cr_assert(zero(int, dm_window_publish(shared->window, record, sizeof(*record))));
+	cr_expect(eq(int, dmem_pool_validate(pool, scratch_note_finding, &findings), DMEM_E_CORRUPT));
+	cr_expect(eq(uint, findings.count, 1));
+	cr_expect(ne(ptr, strstr(findings.last, "belongs to nobody"), NULL), "%s", findings.last);
+	record->block_off = shared->window->span_bytes * 2;
+	record->crc = dm_crc32c(record, offsetof(struct dm_heap_redo_pm, crc));
+	cr_assert(zero(int, dm_window_publish(shared->window, record, sizeof(*record))));
+	cr_expect(eq(int, dmem_pool_validate(pool, scratch_note_finding, &findings), DMEM_E_CORRUPT));
+	cr_expect(ne(ptr, strstr(findings.last, "names what can't be"), NULL), "%s", findings.last);
+	record->crc = 0; /* never finished: counts as none */
+	cr_assert(zero(int, dm_window_publish(shared->window, record, sizeof(*record))));
+	cr_expect(zero(int, dmem_pool_validate(pool, NULL, NULL)));
+}
