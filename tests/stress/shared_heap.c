@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * shared_heap.c: threads of one process allocate from two pools and free each other's blocks; threads end and are followed by
- * others; runs come and go; the pool grows meanwhile.  Each block keeps its contents until it is freed, and in the end
+ * others; some blocks are handed over in slots of the pool; runs come and go; the pool grows meanwhile.  Each block keeps its contents until it is freed, and in the end
  * nothing is left in the pools.
  */
 #include <pthread.h>
@@ -22,12 +22,14 @@
 #define SLOTS   256u
 #define STEPS   6000u
 #define GROWTHS 4u
+#define OWN     16u /* slots in the pool of each thread */
 
 struct block {
 	size_t bytes; /* of this block, at both ends of it */
 };
 
 struct place {
+	void **own; /* in the pool: a few slots of each thread, for the _to calls */
 	struct dmem_pool *pool;
 	char path[64];
 	_Atomic(struct block *) slots[SLOTS];
@@ -98,15 +100,56 @@ static void use_private_memory(struct place *place, unsigned *seed)
 	dmem_free(block);
 }
 
+/* A block goes into a slot of this thread, or leaves it: freed out of the slot, or given to all by its plain address. */
+static void use_own_slots(struct place *place, unsigned thread, unsigned *seed)
+{
+	void **slot = &place->own[thread * OWN + (unsigned)rand_r(seed) % OWN];
+	struct block *block = *slot;
+	size_t bytes = choose_size(seed);
+
+	if (block == NULL) {
+		if (dmem_alloc_shared_to(slot, bytes) != 0) {
+			fail("no block for a slot");
+			return;
+		}
+		block = *slot;
+		block->bytes = bytes;
+		*tail_of(block) = bytes;
+	} else if (rand_r(seed) % 4 == 0) {
+		*slot = NULL;
+		check_and_free(atomic_exchange(&place->slots[(unsigned)rand_r(seed) % SLOTS], block));
+	} else {
+		if (*tail_of(block) != block->bytes)
+			fail("a block lost its contents");
+		if (dmem_free_from(slot) != 0)
+			fail("a slot can't be freed");
+		atomic_fetch_add(&frees, 1);
+	}
+}
+
+/* Slots in the pool also get what others allocated plainly. */
+static void take_over(struct place *place, unsigned thread, unsigned *seed)
+{
+	void **slot = &place->own[thread * OWN + (unsigned)rand_r(seed) % OWN];
+
+	if (*slot == NULL)
+		*slot = atomic_exchange(&place->slots[(unsigned)rand_r(seed) % SLOTS], NULL);
+}
+
 static void *live(void *seed_in)
 {
 	unsigned seed = (unsigned)(uintptr_t)seed_in;
+	unsigned thread = seed / 100 - 1;
 
 	for (unsigned i = 0; i < STEPS; i++) {
 		struct place *place = &places[(unsigned)rand_r(&seed) % POOLS];
 		struct block *block = i % 3 == 0 ? NULL : make(place, &seed);
 
 		check_and_free(atomic_exchange(&place->slots[(unsigned)rand_r(&seed) % SLOTS], block));
+		if (i % 4 == 0)
+			use_own_slots(place, thread, &seed);
+		if (i % 16 == 0)
+			take_over(place, thread, &seed);
 		if (i % 64 == 0)
 			use_private_memory(place, &seed);
 	}
@@ -137,8 +180,8 @@ static void *look_after(void *unused)
 		struct place *place = &places[rounds % POOLS];
 		struct block *block = dmem_alloc_ex(place->pool, 64, NULL);
 
-		if (block == NULL || dmem_root_set(place->pool, "root", block) != 0 || dmem_root_get(place->pool, "root") != block ||
-		    dmem_root_set(place->pool, "root", NULL) != 0)
+		if (block == NULL || dmem_root_set(place->pool, "root", block) != 0 ||
+		    dmem_root_get(place->pool, "root") != block || dmem_root_set(place->pool, "root", NULL) != 0)
 			fail("roots can't be used");
 		dmem_free(block);
 		if (dmem_pool_info(place->pool, &info) != 0 || dmem_pool_validate(place->pool, NULL, NULL) != 0)
@@ -162,6 +205,10 @@ static void attach(unsigned number)
 		fprintf(stderr, "%s\n", dmem_last_error());
 		exit(1);
 	}
+	place->own = dmem_alloc_ex(place->pool, THREADS * OWN * sizeof(void *), NULL);
+	if (place->own == NULL)
+		exit(1);
+	memset(place->own, 0, THREADS * OWN * sizeof(void *));
 }
 
 /* With all blocks freed and nobody attached, every chunk is free. */
@@ -172,6 +219,10 @@ static void empty(struct place *place)
 
 	for (unsigned i = 0; i < SLOTS; i++)
 		check_and_free(atomic_load(&place->slots[i]));
+	for (unsigned i = 0; i < THREADS * OWN; i++)
+		if (dmem_free_from(&place->own[i]) != 0)
+			fail("a slot can't be freed");
+	dmem_free(place->own);
 	snprintf(uri, sizeof(uri), "file:%s", place->path);
 	if (dmem_pool_detach(place->pool) != 0 || dmem_pool_attach(uri, NULL, &place->pool) != 0 ||
 	    dmem_pool_validate(place->pool, NULL, NULL) != 0 || dmem_pool_info(place->pool, &info) != 0)
