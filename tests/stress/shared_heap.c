@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /*
  * shared_heap.c: threads of one process allocate from two pools and free each other's blocks; threads end and are followed by
- * others; some blocks are handed over in slots of the pool; runs come and go; the pool grows meanwhile.  Each block keeps its contents until it is freed, and in the end
- * nothing is left in the pools.
+ * others; some blocks are handed over in slots of the pool; runs come and go; the pool grows meanwhile.  Each block keeps
+ * its contents until it is freed, and in the end nothing is left in the pools.
  */
 #include <pthread.h>
 #include <stdatomic.h>
