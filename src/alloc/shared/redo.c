@@ -30,6 +30,7 @@
 
 enum { OP_NONE = 0, OP_ALLOC = 1, OP_FREE = 2 };
 
+static_assert(offsetof(struct dm_heap_redo_pm, op) == 0, "the word that is stored last");
 #define RECORD_WORDS (sizeof(struct dm_heap_redo_pm) / sizeof(uint64_t))
 
 static uint32_t record_crc(const struct dm_heap_redo_pm *record)
@@ -37,7 +38,9 @@ static uint32_t record_crc(const struct dm_heap_redo_pm *record)
 	return dm_crc32c(record, offsetof(struct dm_heap_redo_pm, crc));
 }
 
-/* Others read the record while we write it: word by word, and the crc tells them whether they saw a whole one. */
+/* Others read the record while we write it: word by word, and the crc tells them whether they saw a whole one.  The operation
+ * comes last: stored first, it would complete the previous record, whose crc is still there, and a death just then would
+ * have that one repaired again. */
 static int write_record(struct dm_shared *shared, const struct dm_heap *heap, struct dm_heap_redo_pm *record)
 {
 	struct dm_heap_redo_pm *to = &dm_heap_record(shared, heap->id)->redo;
@@ -45,7 +48,7 @@ static int write_record(struct dm_shared *shared, const struct dm_heap *heap, st
 
 	record->crc = record_crc(record);
 	memcpy(words, record, sizeof(words));
-	for (unsigned i = 0; i < RECORD_WORDS; i++)
+	for (unsigned i = RECORD_WORDS; i-- > 0;)
 		__atomic_store_n((uint64_t *)(void *)to + i, words[i], __ATOMIC_RELEASE);
 	return dm_window_publish(shared->window, to, sizeof(*to));
 }
