@@ -12,6 +12,7 @@
 
 #include "base/error.h"
 #include "pool.h"
+#include "sync/mutex.h"
 
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 static int register_result;
@@ -66,6 +67,7 @@ static void after_in_parent(void)
 static void after_in_child(void)
 {
 	atomic_fetch_add(&dm_fork_generation, 1);
+	dm_thread_number = 0;
 	dm_heap_fork_child(NULL);
 	each_pool(renew_pool);
 	dm_pool_list_after_fork();

@@ -38,7 +38,9 @@ extern "C" {
 	X(DMEM_E_REGISTRY, -5018, DMEM_CLASS_ENVIRONMENT, "the registry of windows cannot be used")                        \
 	X(DMEM_E_NAME, -5019, DMEM_CLASS_BUG, "the name is empty or too long")                                             \
 	X(DMEM_E_OPTION, -5020, DMEM_CLASS_BUG, "an option has a value that cannot be used")                               \
-	X(DMEM_E_DEVICE, -5021, DMEM_CLASS_ENVIRONMENT, "a device of the pool is missing or is another one")
+	X(DMEM_E_DEVICE, -5021, DMEM_CLASS_ENVIRONMENT, "a device of the pool is missing or is another one")               \
+	X(DMEM_E_NOT_RECOVERABLE, -5022, DMEM_CLASS_DATA_LOST, "the lock was given up after its owner had died")           \
+	X(DMEM_E_BROKEN, -5023, DMEM_CLASS_DATA_LOST, "the barrier is broken: one of those who meet at it has died")
 
 /* What a caller can do about an error. */
 enum dmem_error_class {

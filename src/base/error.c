@@ -119,6 +119,9 @@ int dm_error_errno(int code)
 		return EADDRINUSE;
 	case DMEM_E_OWNER_DEAD:
 		return EOWNERDEAD;
+	case DMEM_E_NOT_RECOVERABLE:
+	case DMEM_E_BROKEN:
+		return ENOTRECOVERABLE;
 	case DMEM_E_FENCED:
 		return ESTALE;
 	case DMEM_E_MEMBERS:

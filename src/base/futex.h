@@ -12,11 +12,13 @@
 
 #define DM_FUTEX_FOREVER INT64_C(-1)
 
-/* 0 woken, perhaps for nothing; -EAGAIN the word is not `expected`; -ETIMEDOUT; -EINTR a signal came; -EFAULT.  `timeout_ns`
+/* 0 woken, perhaps for nothing; -EAGAIN the word is not `expected`; -ETIMEDOUT; -EINTR a signal came; -EFAULT.
+ * `timeout_ns`
  * counts from now. */
 int dm_futex_wait(const uint32_t *word, uint32_t expected, int64_t timeout_ns);
 
-/* The same for up to DM_FUTEX_WORDS words at once: whichever changes first.  A kernel that can't do that makes it a sleep of at
+/* The same for up to DM_FUTEX_WORDS words at once: whichever changes first.  A kernel that can't do that makes it a
+ *                                                  sleep of at
  * most `poll_ns` on the first word. */
 #define DM_FUTEX_WORDS 3u
 struct dm_futex {

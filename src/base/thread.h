@@ -5,7 +5,8 @@
 
 #include <pthread.h>
 
-/* Start a thread with a small stack, a name (15 bytes) that tools show, and none of the program's signals.  0 or a negative
+/* Start a thread with a small stack, a name (15 bytes) that tools show, and none of the program's signals.  0 or a
+ * negative
  * code. */
 int dm_thread_start(pthread_t *thread, const char *name, void *(*body)(void *), void *argument);
 

@@ -2,7 +2,8 @@
 /*
  * poller.c: one thread a process, which looks at the bells of those who sleep here, and only while somebody does.
  *
- * It looks more rarely the longer they have slept: after an eighth of the time that the youngest sleeper has been asleep, and
+ * It looks more rarely the longer they have slept: after an eighth of the time that the youngest sleeper has been
+ *                                                  asleep, and
  * between 20 µs and 8 ms.  So a wake-up comes at most an eighth later than it would have come at once, and
  * sleepers that nobody wakes for long cost 125 looks a second together.
  */

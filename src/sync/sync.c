@@ -32,7 +32,8 @@ void dm_sync_destroy(struct dm_sync *sync)
 }
 
 /*
- * Futexes reach the processes of one machine only.  Whoever joins and sees a member of another host says so in the pool, for
+ * Futexes reach the processes of one machine only.  Whoever joins and sees a member of another host says so in the
+ * pool, for
  * ever; two who join at a time are LIVE before they look, so one of them sees the other.  Who went to sleep before
  * that was said looks again within a beat (wait.c).
  */

@@ -2,9 +2,11 @@
 /*
  * wait.c: wait and wake.
  *
- * On one machine whose memory is coherent, the word itself is a futex.  In all other pools a waker can't reach a sleeper of
+ * On one machine whose memory is coherent, the word itself is a futex.  In all other pools a waker can't reach a
+ * sleeper of
  * another member, so there are *bells*, words in the pool: a sleeper sets the bell's bit and remembers its number; who
- * wakes and finds the bit set makes the number the next one and clears the bit; each process looks at the bells of its own
+ * wakes and finds the bit set makes the number the next one and clears the bit; each process looks at the bells of
+ * its own
  * sleepers (poller.c).  A word's bell is found by its address, and others may share it: they wake for nothing.  Nobody
  * has to know who waits, and a member that dies leaves at most a bit that costs one step.
  *
@@ -25,6 +27,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fault.h"
 #include "base/futex.h"
 #include "sync/poller.h"
 
@@ -153,6 +156,7 @@ static int sleep_between(struct dm_sync *sync, const uint32_t *word, uint32_t ex
 	uint32_t value;
 	int rc = set_bell(sync, waiter.bell, &waiter.seen);
 
+	DM_CRASH_POINT(WAIT_BELL_SET);
 	dm_fence_full(); /* (A) */
 	if (rc == 0)
 		rc = load_waited(sync, word, flags, &value);

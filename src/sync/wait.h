@@ -2,7 +2,8 @@
 /*
  * wait.h: sleep until a word of the pool changes, between all members of the pool; everything in this folder sleeps here.
  *
- * The word is changed first, then dm_wake() is called; who waits looks at the word, then calls dm_wait() with what it saw.
+ * The word is changed first, then dm_wake() is called; who waits looks at the word, then calls dm_wait() with what it
+ * saw.
  * No wake-up is lost between the two.  A return of 0 says: look again.
  */
 #ifndef DM_SYNC_WAIT_H

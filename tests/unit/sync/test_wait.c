@@ -193,5 +193,6 @@ Test(wait, a_death_ends_the_wait_of_who_asked_for_that)
 	cr_expect(eq(int, dm_wait(pool->sync, word, 0, 20 * SECOND, DM_WAIT_DEATHS, deaths), -EINTR));
 	cr_expect(zero(int, child_wait(pid)));
 	cr_expect(ne(u32, dm_wait_deaths(pool->sync), deaths));
-	cr_expect(eq(int, dm_wait(pool->sync, word, 0, 20 * SECOND, DM_WAIT_DEATHS, deaths), -EINTR), "before it sleeps, too");
+	cr_expect(eq(int, dm_wait(pool->sync, word, 0, 20 * SECOND, DM_WAIT_DEATHS, deaths), -EINTR),
+	          "before it sleeps, too");
 }
