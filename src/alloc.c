@@ -9,6 +9,7 @@
 #include <string.h>
 
 #include "alloc/private/local.h"
+#include "alloc/shared/fast.h"
 #include "alloc/shared/redo.h"
 #include "base/error.h"
 #include "dmem/alloc.h"
@@ -54,11 +55,21 @@ static void *alloc_private(struct dmem_pool *pool, size_t bytes, size_t alignmen
 	return heap == NULL ? NULL : dm_private_alloc(heap, bytes, alignment, zeroed);
 }
 
-void *dmem_alloc_shared(size_t bytes)
+static __attribute__((noinline)) void *alloc_shared_default(size_t bytes)
 {
 	struct dmem_pool *pool = dmem_default_pool();
 
 	return pool == NULL ? NULL : alloc_shared(pool, bytes, ALIGNMENT_DEFAULT, false);
+}
+
+void *dmem_alloc_shared(size_t bytes)
+{
+	struct dmem_pool *pool = atomic_load_explicit(&dm_default_pool, memory_order_acquire);
+	void *block = NULL;
+
+	if (__builtin_expect(pool != NULL && dm_pool_is_usable(pool), 1))
+		block = dm_shared_take_fast(pool->shared, bytes);
+	return __builtin_expect(block != NULL, 1) ? block : alloc_shared_default(bytes);
 }
 
 void *dmem_alloc_pool(size_t bytes)
@@ -117,7 +128,7 @@ void *dmem_alloc_ex(struct dmem_pool *pool, size_t bytes, const struct dmem_allo
 	return alloc_shared(pool, bytes, alignment, options->zeroed != 0);
 }
 
-void dmem_free(void *block)
+static __attribute__((noinline)) void free_block(void *block)
 {
 	struct dmem_pool *pool;
 	struct dm_private *heap;
@@ -191,6 +202,15 @@ int dmem_free_from(void **slot)
 		               "the slot at %p holds %p, which is not in its pool: store there what was allocated there",
 		               (void *)slot, *slot);
 	return dm_shared_free_from(pool->shared, slot);
+}
+
+void dmem_free(void *block)
+{
+	struct dmem_pool *pool = atomic_load_explicit(&dm_default_pool, memory_order_acquire);
+
+	if (__builtin_expect(pool == NULL || !dm_pool_holds(pool, block) || !dm_pool_is_usable(pool), 0) ||
+	    __builtin_expect(!dm_shared_give_fast(pool->shared, block), 0))
+		free_block(block);
 }
 
 size_t dmem_usable_size(const void *block)

@@ -8,7 +8,7 @@
 #include "base/error.h"
 #include "pool.h"
 
-static _Atomic(struct dmem_pool *) default_pool;
+_Atomic(struct dmem_pool *) dm_default_pool;
 static pthread_mutex_t default_lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP; /* as the list's, pool.c */
 
 void dm_default_after_fork(void)
@@ -43,7 +43,7 @@ static int attach_default(struct dmem_pool **pool)
 
 struct dmem_pool *dmem_default_pool(void)
 {
-	struct dmem_pool *pool = atomic_load_explicit(&default_pool, memory_order_acquire);
+	struct dmem_pool *pool = atomic_load_explicit(&dm_default_pool, memory_order_acquire);
 	int rc = 0;
 
 	if (pool != NULL && atomic_load_explicit(&pool->attached, memory_order_relaxed))
@@ -53,11 +53,11 @@ struct dmem_pool *dmem_default_pool(void)
 		errno = -rc;
 		return NULL;
 	}
-	pool = atomic_load(&default_pool);
+	pool = atomic_load(&dm_default_pool);
 	if (pool == NULL || !atomic_load(&pool->attached)) {
 		rc = attach_default(&pool);
 		if (rc == 0)
-			atomic_store_explicit(&default_pool, pool, memory_order_release);
+			atomic_store_explicit(&dm_default_pool, pool, memory_order_release);
 	}
 	pthread_mutex_unlock(&default_lock);
 	if (rc) {

@@ -48,6 +48,9 @@ void dm_default_after_fork(void);
 /* members, shared allocator, agent for an open window (pool.c). */
 int dm_pool_join(struct dmem_pool *pool);
 
+/* The pool of the malloc-shaped calls, when it is known already (default.c). */
+extern _Atomic(struct dmem_pool *) dm_default_pool;
+
 /* The private heap, made when it is missing; NULL with errno. */
 struct dm_private *dm_pool_private(struct dmem_pool *pool);
 
@@ -56,15 +59,25 @@ bool dm_pool_finish_growth(struct dmem_pool *pool);
 
 /* What every call on a pool asks first: 0, or why the pool can't be used. */
 int dm_pool_check_slow(struct dmem_pool *pool);
+
+static inline bool dm_pool_is_usable(struct dmem_pool *pool)
+{
+	return atomic_load_explicit(&pool->attached, memory_order_acquire) &&
+	       atomic_load_explicit(&pool->fork_generation, memory_order_relaxed) ==
+	           atomic_load_explicit(&dm_fork_generation, memory_order_relaxed) &&
+	       !atomic_load_explicit(&pool->window->lost, memory_order_relaxed);
+}
+
 static inline int dm_pool_check(struct dmem_pool *pool)
 {
-	if (__builtin_expect(pool != NULL && atomic_load_explicit(&pool->attached, memory_order_acquire) &&
-	                         atomic_load_explicit(&pool->fork_generation, memory_order_relaxed) ==
-	                             atomic_load_explicit(&dm_fork_generation, memory_order_relaxed) &&
-	                         !atomic_load_explicit(&pool->window->lost, memory_order_relaxed),
-	                     1))
-		return 0;
-	return dm_pool_check_slow(pool);
+	return __builtin_expect(pool != NULL && dm_pool_is_usable(pool), 1) ? 0 : dm_pool_check_slow(pool);
+}
+
+/* Does this pool's window hold an address? */
+static inline bool dm_pool_holds(struct dmem_pool *pool, const void *address)
+{
+	return (uint64_t)(uintptr_t)address - atomic_load_explicit(&pool->base, memory_order_relaxed) <
+	       atomic_load_explicit(&pool->span_bytes, memory_order_relaxed);
 }
 
 /* The attached pool whose window holds an address; NULL for none. */
@@ -75,8 +88,7 @@ static inline struct dmem_pool *dm_pool_of(const void *address)
 	for (unsigned i = 0; i < count; i++) {
 		struct dmem_pool *pool = atomic_load_explicit(&dm_pools[i], memory_order_acquire);
 
-		if (pool != NULL && (uint64_t)(uintptr_t)address - atomic_load_explicit(&pool->base, memory_order_relaxed) <
-		                        atomic_load_explicit(&pool->span_bytes, memory_order_relaxed))
+		if (pool != NULL && dm_pool_holds(pool, address))
 			return pool;
 	}
 	return NULL;

@@ -79,9 +79,9 @@ static int adopt_unit(struct dm_shared *shared, struct dm_extent *extent, uint32
 static void forget_adopted(struct dm_shared *shared, struct dm_extent *extent)
 {
 	for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT; unit++) {
-		struct dm_slab *slab = atomic_load_explicit(&extent->slabs[unit], memory_order_relaxed);
+		struct dm_slab *slab = atomic_load_explicit(dm_extent_slab(shared, extent, unit), memory_order_relaxed);
 
-		atomic_store_explicit(&extent->slabs[unit], NULL, memory_order_relaxed);
+		atomic_store_explicit(dm_extent_slab(shared, extent, unit), NULL, memory_order_relaxed);
 		if (slab == NULL || slab->unit != unit)
 			continue;
 		dm_list_remove(&shared->abandoned[slab->class_index], slab);
@@ -104,7 +104,7 @@ static int adopt_slabs(struct dm_shared *shared, struct dm_extent *extent)
 		return rc;
 	extent->units_used = 0;
 	for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT; unit++)
-		atomic_store_explicit(&extent->slabs[unit], NULL, memory_order_relaxed);
+		atomic_store_explicit(dm_extent_slab(shared, extent, unit), NULL, memory_order_relaxed);
 	for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT; unit += slab == NULL ? 1 : slab->class->units) {
 		slab = NULL;
 		rc = adopt_unit(shared, extent, unit, &slab);
@@ -127,7 +127,7 @@ static int adopt_slabs(struct dm_shared *shared, struct dm_extent *extent)
 static void drop_empty_slabs(struct dm_shared *shared, struct dm_extent *extent)
 {
 	for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT && extent->kind == DM_EXTENT_SLABS; unit++) {
-		struct dm_slab *slab = atomic_load_explicit(&extent->slabs[unit], memory_order_relaxed);
+		struct dm_slab *slab = atomic_load_explicit(dm_extent_slab(shared, extent, unit), memory_order_relaxed);
 
 		if (slab == NULL || slab->unit != unit || slab->list != DM_LIST_ABANDONED)
 			continue;

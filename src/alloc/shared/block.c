@@ -18,6 +18,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "alloc/shared/fast.h"
 #include "alloc/shared/heap.h"
 #include "alloc/shared/shared.h"
 #include "base/error.h"
@@ -43,7 +44,7 @@ static inline void *take_block(struct dm_shared *shared, struct dm_slab *slab)
 {
 	uint32_t word = slab->cursor;
 	uint64_t bits;
-	uint32_t block;
+	void *block;
 
 	if (slab->free_count == 0)
 		return NULL;
@@ -54,18 +55,16 @@ static inline void *take_block(struct dm_shared *shared, struct dm_slab *slab)
 		}
 		word = word + 1 == slab->bit_words ? 0 : word + 1;
 	}
-	block = word * 64 + (uint32_t)__builtin_ctzll(bits);
-	if (block >= slab->blocks) {
+	slab->cursor = word;
+	block = dm_slab_take_bit(slab, word, bits);
+	if (block == NULL) {
 		slab->free_count = 0;
 		return NULL;
 	}
-	__atomic_store_n(&slab->bits[word], bits & (bits - 1), __ATOMIC_RELAXED);
-	slab->cursor = word;
-	slab->free_count--;
 	if (dm_window_publish(shared->window, &slab->bits[word], sizeof(bits)) != 0)
 		return NULL;
 	DM_CRASH_POINT(BLOCK_TAKEN);
-	return dm_window_at(shared->window, slab->offset + (uint64_t)block * slab->block_bytes);
+	return block;
 }
 
 static bool has_pending(struct dm_shared *shared, const struct dm_slab *slab)
@@ -246,13 +245,6 @@ static int refuse_double(struct dm_shared *shared, const void *block)
 	return dm_block_refuse(shared, DMEM_E_DOUBLE_FREE, block, "the block is free already");
 }
 
-/* Number of the block that starts at `delta` in a slab; false when none starts there. */
-static inline bool block_number(const struct dm_slab *slab, uint64_t delta, uint32_t *block)
-{
-	*block = (uint32_t)(delta * slab->reciprocal >> DM_RECIPROCAL_SHIFT);
-	return *block < slab->blocks && (uint64_t)*block * slab->block_bytes == delta;
-}
-
 static inline bool freed_is_set(struct dm_shared *shared, const uint64_t *freed, uint32_t block)
 {
 	uint64_t word;
@@ -289,7 +281,8 @@ static int free_own(struct dm_shared *shared, struct dm_heap *heap, struct dm_sl
 	uint64_t bit = UINT64_C(1) << block % 64;
 	uint64_t bits = *word;
 
-	if ((bits & bit) || freed_is_set(shared, slab->freed, block))
+	/* whoever sets a freed bit has set the hint before */
+	if ((bits & bit) || (has_pending(shared, slab) && freed_is_set(shared, slab->freed, block)))
 		return refuse_double(shared, address);
 	if (forget_block(shared, address, slab->block_bytes) != 0)
 		return dm_fail(-EIO, "the free of %p could not be carried out", address);
@@ -302,7 +295,8 @@ static int free_own(struct dm_shared *shared, struct dm_heap *heap, struct dm_sl
 	return 0;
 }
 
-/* Tell the owner of the slab that it has something to collect.  After the freed bit, never before. */
+/* Tell the owner of the slab that it has something to collect.  Before the freed bit, because the owner looks at the bit only
+ * then; and after it, because the owner may have cleared the hint meanwhile. */
 int dm_block_hint(struct dm_shared *shared, uint64_t *pending, uint32_t unit)
 {
 	uint64_t bit = UINT64_C(1) << unit;
@@ -339,6 +333,9 @@ static int free_foreign(struct dm_shared *shared, const uint64_t *bits, uint64_t
 	if (!shared->window->coherent && freed_is_set(shared, freed, block)) /* then the lines are not ours to drop */
 		return refuse_double(shared, address);
 	rc = forget_block(shared, address, block_bytes);
+	if (rc)
+		return rc;
+	rc = dm_block_hint(shared, pending, unit);
 	if (rc)
 		return rc;
 	rc = dm_tag_set(shared, &freed[block / DM_FREED_BITS], UINT32_C(1) << block % DM_FREED_BITS, heap->id,
@@ -396,23 +393,6 @@ static int free_run(struct dm_shared *shared, const struct dm_place *place, cons
 	return rc == -EALREADY ? refuse_double(shared, address) : rc;
 }
 
-/* The slab of ours that holds an address. */
-static inline struct dm_slab *find_slab(struct dm_shared *shared, uint64_t offset)
-{
-	uint64_t number = offset >> shared->chunk_shift;
-	struct dm_chunk *chunk = atomic_load_explicit(&shared->chunks[number], memory_order_acquire);
-	struct dm_extent *extent;
-
-	if (chunk == NULL)
-		return NULL;
-	extent = &chunk->extents[(offset >> DM_EXTENT_SHIFT) & (shared->geometry.chunk_extents - 1)];
-	if (extent->kind != DM_EXTENT_SLABS)
-		return NULL;
-	/* pairs with the release in dm_slab_structure() */
-	return atomic_load_explicit(&extent->slabs[offset >> DM_UNIT_SHIFT & (DM_UNITS_PER_EXTENT - 1)],
-	                            memory_order_acquire);
-}
-
 static int free_by_place(struct dm_shared *shared, uint64_t offset, const void *address)
 {
 	struct dm_slab_pm *header;
@@ -440,13 +420,13 @@ static int free_by_place(struct dm_shared *shared, uint64_t offset, const void *
 int dm_shared_free(struct dm_shared *shared, void *address)
 {
 	uint64_t offset = dm_window_offset(shared->window, address);
-	struct dm_slab *slab = find_slab(shared, offset);
+	struct dm_slab *slab = dm_slab_at(shared, offset);
 	struct dm_heap *heap;
 	uint32_t block;
 
 	if (slab == NULL)
 		return free_by_place(shared, offset, address);
-	if (!block_number(slab, offset - slab->offset, &block))
+	if (!dm_slab_block(slab, offset - slab->offset, &block))
 		return dm_block_refuse(shared, DMEM_E_INTERIOR, address, "it points into a block, not to its start");
 	heap = atomic_load_explicit(&slab->heap, memory_order_acquire);
 	if (heap != NULL && heap == dm_heap_mine(shared))
@@ -483,12 +463,12 @@ static size_t usable_by_place(struct dm_shared *shared, uint64_t offset)
 size_t dm_shared_usable(struct dm_shared *shared, const void *address)
 {
 	uint64_t offset = dm_window_offset(shared->window, address);
-	struct dm_slab *slab = find_slab(shared, offset);
+	struct dm_slab *slab = dm_slab_at(shared, offset);
 	uint32_t block;
 
 	if (slab == NULL)
 		return usable_by_place(shared, offset);
-	if (!block_number(slab, offset - slab->offset, &block) ||
+	if (!dm_slab_block(slab, offset - slab->offset, &block) ||
 	    !is_live(shared, offset >> DM_EXTENT_SHIFT, slab->bits, slab->freed, block))
 		return 0;
 	return slab->block_bytes;

@@ -33,14 +33,25 @@ void dm_extent_set(struct dm_shared *shared, struct dm_extent *extent, enum dm_e
 		       (unsigned long long)extent->index);
 }
 
-static void list_extent(struct dm_shared *shared, struct dm_extent *extent)
+/* Length of the longest row of clear bits. */
+static uint32_t longest_row(uint32_t used)
+{
+	uint32_t length = 0;
+
+	for (uint32_t rows = ~used; rows != 0; rows &= rows << 1)
+		length++;
+	return length;
+}
+
+static void list_extent(struct dm_shared *shared, struct dm_extent *extent, uint32_t list)
 {
 	extent->previous = NULL;
-	extent->next = shared->slab_extents;
+	extent->next = shared->slab_extents[list];
 	if (extent->next != NULL)
 		extent->next->previous = extent;
-	shared->slab_extents = extent;
-	extent->listed = true;
+	shared->slab_extents[list] = extent;
+	shared->slab_extents_with |= UINT32_C(1) << (list - 1);
+	extent->listed = list;
 }
 
 static void unlist_extent(struct dm_shared *shared, struct dm_extent *extent)
@@ -48,21 +59,25 @@ static void unlist_extent(struct dm_shared *shared, struct dm_extent *extent)
 	if (extent->previous != NULL)
 		extent->previous->next = extent->next;
 	else
-		shared->slab_extents = extent->next;
+		shared->slab_extents[extent->listed] = extent->next;
 	if (extent->next != NULL)
 		extent->next->previous = extent->previous;
-	extent->listed = false;
+	if (shared->slab_extents[extent->listed] == NULL)
+		shared->slab_extents_with &= ~(UINT32_C(1) << (extent->listed - 1));
+	extent->listed = 0;
 }
 
-/* Keep the list of slab extents with free units true after units_used changed. */
+/* Keep the lists of slab extents with free units true after units_used changed. */
 void dm_extent_relist(struct dm_shared *shared, struct dm_extent *extent)
 {
-	bool wanted = extent->kind == DM_EXTENT_SLABS && extent->units_used != UINT32_MAX;
+	uint32_t wanted = extent->kind == DM_EXTENT_SLABS ? longest_row(extent->units_used) : 0;
 
-	if (wanted && !extent->listed)
-		list_extent(shared, extent);
-	else if (!wanted && extent->listed)
+	if (wanted == extent->listed)
+		return;
+	if (extent->listed != 0)
 		unlist_extent(shared, extent);
+	if (wanted != 0)
+		list_extent(shared, extent, wanted);
 }
 
 /* --- local structures --- */
@@ -95,7 +110,7 @@ struct dm_chunk *dm_chunk_structure(struct dm_shared *shared, const struct dm_se
 		extent->kind = DM_EXTENT_FREE;
 		extent->run_extents = 0;
 		extent->units_used = 0;
-		extent->listed = false;
+		extent->listed = 0;
 	}
 	return chunk;
 }
@@ -116,7 +131,7 @@ static void delist(struct dm_shared *shared, struct dm_chunk *chunk)
 {
 	atomic_store_explicit(&shared->chunks[chunk->number], NULL, memory_order_release);
 	for (uint32_t i = 0; i < shared->geometry.chunk_extents; i++)
-		if (chunk->extents[i].listed)
+		if (chunk->extents[i].listed != 0)
 			unlist_extent(shared, &chunk->extents[i]);
 	shared->empty_chunks -= chunk->extents_used == 0;
 	if (chunk->previous != NULL)
@@ -312,6 +327,8 @@ void dm_chunk_release(struct dm_shared *shared, struct dm_chunk *chunk, bool kee
 	    seen != chunk->owner_word)
 		dm_log(DMEM_LOG_WARNING, "chunk %llu was not ours any more when we gave it back",
 		       (unsigned long long)chunk->number);
+	if (empty) /* the next lease takes it again: its pages are mapped, and its space is there */
+		shared->lease_hint = chunk->number - chunk->segment->data_first / shared->geometry.chunk_extents;
 	DM_CRASH_POINT(CHUNK_RELEASED);
 }
 

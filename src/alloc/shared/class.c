@@ -47,6 +47,7 @@ void dm_classes_init(struct dm_classes *classes, uint32_t granule_bytes)
 	memset(classes, 0, sizeof(*classes));
 	classes->granule_bytes = granule_bytes;
 	classes->granule_shift = (uint32_t)__builtin_ctz(granule_bytes);
+	classes->small_bytes = 1024 * granule_bytes;
 	for (uint32_t bytes = granule_bytes; bytes <= DM_CLASS_BYTES_MAX; bytes += step) {
 		fill_class(&classes->classes[classes->count++], bytes);
 		if (bytes >= 8 * granule_bytes && dm_is_power_of_two(bytes))
@@ -65,8 +66,8 @@ uint32_t dm_class_search(const struct dm_classes *classes, uint64_t bytes, uint6
 
 	if (bytes > DM_CLASS_BYTES_MAX || alignment > DM_UNIT_BYTES)
 		return DM_CLASS_NONE;
-	if (bytes <= 1024 * (uint64_t)classes->granule_bytes) {
-		class = classes->small[(bytes + classes->granule_bytes - 1) / classes->granule_bytes];
+	if (bytes <= classes->small_bytes) {
+		class = dm_class_small(classes, bytes);
 	} else {
 		class = classes->small[1024];
 		while (classes->classes[class].block_bytes < bytes)

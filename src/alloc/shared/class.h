@@ -28,6 +28,7 @@ struct dm_class {
 struct dm_classes {
 	uint32_t granule_bytes;
 	uint32_t granule_shift;
+	uint32_t small_bytes; /* up to here `small` knows the class */
 	uint32_t count;
 	struct dm_class classes[DM_CLASSES_MAX];
 	uint8_t small[DM_CLASS_BYTES_MAX / 1024 + 1]; /* class of n granules, n <= 1024 */
@@ -37,12 +38,18 @@ void dm_classes_init(struct dm_classes *classes, uint32_t granule_bytes);
 
 uint32_t dm_class_search(const struct dm_classes *classes, uint64_t bytes, uint64_t alignment);
 
+/* The class for up to small_bytes. */
+static inline uint32_t dm_class_small(const struct dm_classes *classes, uint64_t bytes)
+{
+	return classes->small[(bytes + classes->granule_bytes - 1) >> classes->granule_shift];
+}
+
 /* The smallest class for `bytes` whose blocks are all aligned to `alignment` (a power of two); DM_CLASS_NONE when the block
  * wants extents of its own. */
 static inline uint32_t dm_class_for(const struct dm_classes *classes, uint64_t bytes, uint64_t alignment)
 {
-	if (__builtin_expect(bytes <= 1024 * (uint64_t)classes->granule_bytes && alignment <= classes->granule_bytes, 1))
-		return classes->small[(bytes + classes->granule_bytes - 1) >> classes->granule_shift];
+	if (__builtin_expect(bytes <= classes->small_bytes && alignment <= classes->granule_bytes, 1))
+		return dm_class_small(classes, bytes);
 	return dm_class_search(classes, bytes, alignment);
 }
 

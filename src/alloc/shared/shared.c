@@ -64,17 +64,25 @@ static int check_segments(struct dm_shared *shared)
 	return 0;
 }
 
-static int map_chunk_table(struct dm_shared *shared)
+/* Both tables cover the window, so that an address finds its slab with one load.  Pages that nobody writes take no memory. */
+static uint64_t table_bytes(const struct dm_shared *shared)
+{
+	return (shared->chunk_numbers + 1) * sizeof(shared->chunks[0]) +
+	       (shared->window->span_bytes >> DM_UNIT_SHIFT) * sizeof(shared->units[0]);
+}
+
+static int map_tables(struct dm_shared *shared)
 {
 	uint64_t bytes;
 	void *table;
 
 	shared->chunk_numbers = shared->window->span_bytes >> shared->chunk_shift;
-	bytes = (shared->chunk_numbers + 1) * sizeof(shared->chunks[0]);
+	bytes = table_bytes(shared);
 	table = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 	if (table == MAP_FAILED)
-		return dm_fail(-ENOMEM, "no memory for the chunk table of %s", shared->window->devices[0]->name);
+		return dm_fail(-ENOMEM, "no memory for the tables of chunks and units of %s", shared->window->devices[0]->name);
 	shared->chunks = table;
+	shared->units = (_Atomic(struct dm_slab *) *)(void *)(shared->chunks + shared->chunk_numbers + 1);
 	return 0;
 }
 
@@ -99,7 +107,7 @@ int dm_shared_create(struct dm_window *window, struct dm_members *members, struc
 		rc = check_segments(shared);
 	if (rc)
 		goto err_free;
-	rc = map_chunk_table(shared);
+	rc = map_tables(shared);
 	if (rc)
 		goto err_free;
 	rc = take_index(shared);
@@ -108,34 +116,36 @@ int dm_shared_create(struct dm_window *window, struct dm_members *members, struc
 	*result = shared;
 	return 0;
 err_unmap:
-	munmap(shared->chunks, (shared->chunk_numbers + 1) * sizeof(shared->chunks[0]));
+	munmap(shared->chunks, table_bytes(shared));
 err_free:
 	pthread_mutex_destroy(&shared->lock);
 	free(shared);
 	return rc;
 }
 
-static void free_slabs(struct dm_extent *extent)
+static void free_slabs(struct dm_shared *shared, struct dm_extent *extent)
 {
 	uint32_t units;
 
 	for (uint32_t unit = 0; unit < DM_UNITS_PER_EXTENT; unit += units) {
-		struct dm_slab *slab = atomic_load(&extent->slabs[unit]);
+		struct dm_slab *slab = atomic_load(dm_extent_slab(shared, extent, unit));
 
 		units = slab == NULL ? 1 : slab->class->units; /* several units may point to one slab */
 		free(slab);
 	}
 }
 
-static void free_chunks(struct dm_chunk *chunk, uint32_t count)
+static void free_chunks(struct dm_shared *shared)
 {
+	uint32_t count = shared->geometry.chunk_extents;
+	struct dm_chunk *chunk = shared->leased;
 	struct dm_chunk *next;
 
 	for (; chunk != NULL; chunk = next) {
 		next = chunk->next;
 		for (uint32_t i = 0; i < count; i++)
 			if (chunk->extents[i].kind == DM_EXTENT_SLABS)
-				free_slabs(&chunk->extents[i]);
+				free_slabs(shared, &chunk->extents[i]);
 		free(chunk);
 	}
 }
@@ -144,7 +154,7 @@ void dm_shared_destroy(struct dm_shared *shared)
 {
 	struct dm_slab *next;
 
-	free_chunks(shared->leased, shared->geometry.chunk_extents);
+	free_chunks(shared);
 	for (struct dm_chunk *chunk = shared->unused_chunks; chunk != NULL;) {
 		struct dm_chunk *after = chunk->next;
 
@@ -155,7 +165,7 @@ void dm_shared_destroy(struct dm_shared *shared)
 		next = slab->next;
 		free(slab);
 	}
-	munmap(shared->chunks, (shared->chunk_numbers + 1) * sizeof(shared->chunks[0]));
+	munmap(shared->chunks, table_bytes(shared));
 	pthread_mutex_lock(&index_lock);
 	indexes_used &= ~(UINT64_C(1) << shared->tls_index);
 	pthread_mutex_unlock(&index_lock);
@@ -170,8 +180,9 @@ void dm_chunk_forget_slabs(struct dm_shared *shared, struct dm_chunk *chunk)
 		struct dm_extent *extent = &chunk->extents[i];
 
 		for (uint32_t unit = 0; extent->kind == DM_EXTENT_SLABS && unit < DM_UNITS_PER_EXTENT; unit++) {
-			struct dm_slab *slab = atomic_load(&extent->slabs[unit]);
+			struct dm_slab *slab = atomic_load(dm_extent_slab(shared, extent, unit));
 
+			atomic_store_explicit(dm_extent_slab(shared, extent, unit), NULL, memory_order_release);
 			if (slab == NULL || slab->unit != unit)
 				continue;
 			if (slab->list == DM_LIST_ABANDONED)

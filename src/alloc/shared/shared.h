@@ -37,24 +37,27 @@ enum dm_slab_list { DM_LIST_NONE, DM_LIST_CURRENT, DM_LIST_PARTIAL, DM_LIST_FULL
  * racing invalid free can't follow a pointer into nothing. */
 struct dm_slab {
 	/* one line, for taking and giving */
-	_Atomic(struct dm_heap *) heap; /* whose thread takes blocks; NULL: nobody's in this process */
-	uint64_t *bits;                 /* in the pool */
-	uint64_t *freed;                /* in the pool */
-	uint64_t offset;                /* of its first block */
-	uint64_t reciprocal;            /* of the class, as the next two */
+	_Atomic(struct dm_heap **)
+		thread;          /* the array (heap.h) of the thread that takes blocks; NULL: nobody of this process */
+	uint64_t *bits;      /* in the pool */
+	uint64_t *pending;   /* in the pool: hint word of the extent */
+	uint8_t *address;    /* of its first block */
+	uint64_t reciprocal; /* of the class, as the next two */
 	uint32_t block_bytes;
 	uint32_t blocks;
-	uint32_t bit_words;
 	uint32_t free_count; /* set free bits; the owner's thread, or under the lock while abandoned */
 	uint32_t cursor;     /* word to look at first */
-	enum dm_slab_list list;
+	uint8_t list;        /* enum dm_slab_list */
+	uint8_t unit;        /* where it starts in its extent */
 	/* the rest */
+	_Atomic(struct dm_heap *) heap; /* whose thread takes blocks; NULL: nobody's in this process */
+	uint64_t *freed;                /* in the pool */
+	uint64_t offset;                /* of its first block */
 	const struct dm_class *class;
 	struct dm_slab_pm *header; /* in the pool */
-	uint64_t *pending;         /* in the pool: hint word of the extent */
 	uint64_t number;           /* window extent * 32 + unit: what its descriptor is checked with */
 	uint32_t class_index;
-	uint32_t unit;
+	uint32_t bit_words;
 	struct dm_slab *next;
 	struct dm_slab *previous;
 	struct dm_extent *extent;
@@ -63,15 +66,14 @@ struct dm_slab {
 /* An extent of a chunk that we lease. */
 struct dm_extent {
 	struct dm_chunk *chunk;
-	struct dm_extent_pm *local;                           /* in the pool */
-	uint64_t index;                                       /* window extent */
-	enum dm_extent_kind kind;                             /* FREE also inside runs */
-	uint64_t run_extents;                                 /* RUN, PRIVATE: of the run that starts here */
-	uint32_t units_used;                                  /* SLABS: one bit a unit */
-	_Atomic(struct dm_slab *) slabs[DM_UNITS_PER_EXTENT]; /* SLABS: the slab that each unit belongs to */
-	struct dm_extent *next;                               /* list of slab extents with free units */
+	struct dm_extent_pm *local; /* in the pool */
+	uint64_t index;             /* window extent */
+	enum dm_extent_kind kind;   /* FREE also inside runs */
+	uint64_t run_extents;       /* RUN, PRIVATE: of the run that starts here */
+	uint32_t units_used;        /* SLABS: one bit a unit */
+	struct dm_extent *next;     /* list of slab extents with as many adjoining free units */
 	struct dm_extent *previous;
-	bool listed;
+	uint32_t listed; /* in this list; 0: in none */
 };
 
 /* A chunk that we lease. */
@@ -122,6 +124,7 @@ struct dm_shared {
 	unsigned chunk_shift;               /* log2 of the chunk size in bytes */
 	uint64_t chunk_numbers;             /* length of `chunks` */
 	_Atomic(struct dm_chunk *) *chunks; /* by chunk number: those that we lease */
+	_Atomic(struct dm_slab *) *units;   /* by unit of the window: the slab of ours that it belongs to */
 	_Atomic uint64_t bad_frees;
 
 	pthread_mutex_t lock;
@@ -129,9 +132,11 @@ struct dm_shared {
 	struct dm_chunk *unused_chunks; /* list of structures to use again */
 	struct dm_slab *unused_slabs;
 	struct dm_slab *abandoned[DM_CLASSES_MAX]; /* lists of slabs whose thread ended */
-	struct dm_extent *slab_extents;            /* list of slab extents with free units */
-	struct dm_heap *heaps;                     /* list */
-	uint64_t lease_hint;                       /* chunk to look at first when leasing */
+	/* slab extents, in lists by the length of their longest row of free units; bit n - 1: list n is not empty */
+	struct dm_extent *slab_extents[DM_UNITS_PER_EXTENT + 1];
+	uint32_t slab_extents_with;
+	struct dm_heap *heaps; /* list */
+	uint64_t lease_hint;   /* chunk to look at first when leasing */
 	uint64_t orphan_hint;
 	uint64_t empty_chunks; /* leased chunks without anything in them */
 	bool left;             /* the member is leaving: nothing is leased any more */
@@ -156,6 +161,13 @@ void dm_shared_on_beat(void *shared);
 void *dm_shared_alloc(struct dm_shared *shared, uint64_t bytes, uint64_t alignment, bool zeroed);
 int dm_shared_free(struct dm_shared *shared, void *block);
 size_t dm_shared_usable(struct dm_shared *shared, const void *block);
+
+/* The slab structure of a unit of one of our extents. */
+static inline _Atomic(struct dm_slab *) *dm_extent_slab(struct dm_shared *shared, const struct dm_extent *extent,
+                                                        uint32_t unit)
+{
+	return &shared->units[extent->index * DM_UNITS_PER_EXTENT + unit];
+}
 
 /* The member that leases the chunk of a window offset; DM_NO_SLOT when none does. */
 uint32_t dm_shared_owner(struct dm_shared *shared, uint64_t offset);

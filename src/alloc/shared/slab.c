@@ -13,13 +13,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "alloc/shared/heap.h"
 #include "alloc/shared/shared.h"
 #include "base/error.h"
 #include "base/fault.h"
 
 void dm_list_push(struct dm_slab **head, struct dm_slab *slab, enum dm_slab_list list)
 {
-	slab->list = list;
+	slab->list = (uint8_t)list;
 	slab->previous = NULL;
 	slab->next = *head;
 	if (slab->next != NULL)
@@ -74,11 +75,13 @@ struct dm_slab *dm_slab_structure(struct dm_shared *shared, struct dm_extent *ex
 	if (slab == NULL)
 		return NULL;
 	atomic_store_explicit(&slab->heap, NULL, memory_order_relaxed);
+	atomic_store_explicit(&slab->thread, NULL, memory_order_relaxed);
 	slab->header = dm_geometry_slab(shared->window, &shared->geometry, segment, in_segment, unit);
 	slab->bits = dm_slab_bits(slab->header);
 	slab->freed = dm_geometry_freed(shared->window, &shared->geometry, segment, in_segment, unit);
 	slab->pending = &dm_geometry_extent_atomic(shared->window, &shared->geometry, segment, in_segment)->pending;
 	slab->offset = (extent->index << DM_EXTENT_SHIFT) + (uint64_t)unit * DM_UNIT_BYTES;
+	slab->address = dm_window_at(shared->window, slab->offset);
 	slab->number = extent->index * DM_UNITS_PER_EXTENT + unit;
 	slab->class = class;
 	slab->reciprocal = class->reciprocal;
@@ -86,14 +89,14 @@ struct dm_slab *dm_slab_structure(struct dm_shared *shared, struct dm_extent *ex
 	slab->blocks = class->blocks;
 	slab->bit_words = class->bit_words;
 	slab->class_index = class_index;
-	slab->unit = unit;
+	slab->unit = (uint8_t)unit;
 	slab->free_count = 0;
 	slab->cursor = 0;
 	slab->list = DM_LIST_NONE;
 	slab->next = slab->previous = NULL;
 	slab->extent = extent;
-	for (uint32_t i = 0; i < class->units; i++) /* pairs with the acquire in find_slab() */
-		atomic_store_explicit(&extent->slabs[unit + i], slab, memory_order_release);
+	for (uint32_t i = 0; i < class->units; i++) /* pairs with the acquire in dm_slab_at() */
+		atomic_store_explicit(dm_extent_slab(shared, extent, unit + i), slab, memory_order_release);
 	extent->units_used |= (class->units == 32 ? UINT32_MAX : (UINT32_C(1) << class->units) - 1) << unit;
 	return slab;
 }
@@ -104,7 +107,7 @@ static void drop_structure(struct dm_shared *shared, struct dm_slab *slab)
 	uint32_t units = slab->class->units;
 
 	for (uint32_t i = 0; i < units; i++)
-		atomic_store_explicit(&extent->slabs[slab->unit + i], NULL, memory_order_release);
+		atomic_store_explicit(dm_extent_slab(shared, extent, slab->unit + i), NULL, memory_order_release);
 	extent->units_used &= ~((units == 32 ? UINT32_MAX : (UINT32_C(1) << units) - 1) << slab->unit);
 	slab->next = shared->unused_slabs;
 	shared->unused_slabs = slab;
@@ -125,6 +128,7 @@ void dm_slab_set_heap(struct dm_shared *shared, struct dm_slab *slab, struct dm_
 	if (dm_window_publish(shared->window, slab->header, sizeof(*slab->header)) != 0)
 		dm_log(DMEM_LOG_ERROR, "the owner of slab %llu could not be published", (unsigned long long)slab->number);
 	atomic_store_explicit(&slab->heap, heap, memory_order_release);
+	atomic_store_explicit(&slab->thread, heap == NULL ? NULL : heap->owner_thread, memory_order_release);
 }
 
 /* The first row of `count` free units; DM_UNITS_PER_EXTENT when there is none. */
@@ -138,15 +142,18 @@ static uint32_t find_units(uint32_t used, uint32_t count)
 	return DM_UNITS_PER_EXTENT;
 }
 
-/* Units for a slab in an extent that has slabs already. */
+/* Units for a slab in an extent that has slabs already: where the longest free row is the least that does, so that long
+ * rows are there for slabs that need them. */
 static struct dm_extent *find_room(struct dm_shared *shared, uint32_t count, uint32_t *unit)
 {
-	for (struct dm_extent *extent = shared->slab_extents; extent != NULL; extent = extent->next) {
-		*unit = find_units(extent->units_used, count);
-		if (*unit < DM_UNITS_PER_EXTENT)
-			return extent;
-	}
-	return NULL;
+	uint32_t lists = shared->slab_extents_with >> (count - 1);
+	struct dm_extent *extent;
+
+	if (lists == 0)
+		return NULL;
+	extent = shared->slab_extents[count + (uint32_t)__builtin_ctz(lists)];
+	*unit = find_units(extent->units_used, count);
+	return *unit < DM_UNITS_PER_EXTENT ? extent : NULL;
 }
 
 /* A free extent becomes a slab extent.  Headers that an earlier life left there are cleared before it says so. */
@@ -169,7 +176,7 @@ static struct dm_extent *start_extent(struct dm_shared *shared)
 
 		if (header->desc != 0)
 			set_header(shared, header, 0, DM_SLAB_FREE, 0);
-		atomic_store_explicit(&extent->slabs[unit], NULL, memory_order_relaxed);
+		atomic_store_explicit(dm_extent_slab(shared, extent, unit), NULL, memory_order_relaxed);
 	}
 	extent->kind = DM_EXTENT_SLABS;
 	extent->units_used = 0;
