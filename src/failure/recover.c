@@ -127,10 +127,14 @@ int dm_members_recover(struct dm_members *members, uint32_t slot, uint64_t word)
 {
 	bool anonymous = members->slot == DM_NO_SLOT || (dm_member_word_state(word) == DM_MEMBER_RECOVERING &&
 	                                                 dm_member_word_recoverer(word) >= members->slots_max);
+	uint64_t now;
 	int rc;
 
 	pthread_mutex_lock(&members->recover_mutex);
-	rc = anonymous ? recover_locked(members, slot, word) : recover_one(members, slot, word);
+	/* while we waited, another thread of ours may have done it, and the slot may be a new member's */
+	rc = dm_word_load(members->window, &members->table[slot].state.word, &now);
+	if (rc == 0 && now == word)
+		rc = anonymous ? recover_locked(members, slot, word) : recover_one(members, slot, word);
 	pthread_mutex_unlock(&members->recover_mutex);
 	return rc;
 }

@@ -264,3 +264,27 @@ Test(members, a_death_takes_the_rights_and_changes_the_word_that_others_sleep_on
 	cr_expect(ne(u32, __atomic_load_n(dm_members_deaths_word(pool->members), __ATOMIC_ACQUIRE), deaths));
 	cr_expect(zero(int, dm_members_self(pool->members)));
 }
+
+static int count_repairs(void *count, uint32_t slot, uint32_t incarnation)
+{
+	(void)slot;
+	(void)incarnation;
+	++*(_Atomic unsigned *)count;
+	return 0;
+}
+
+/* Our agent and a thread that looks for dead members may both see one: who comes second finds the slot free. */
+Test(members, what_another_thread_has_recovered_meanwhile_is_left_alone)
+{
+	_Atomic unsigned repairs = 0;
+	uint64_t stale;
+
+	pool = scratch_attach("p");
+	cr_assert(zero(int, dm_failure_register_repair(pool->members, 0, count_repairs, &repairs)));
+	child_kill(start_member(0));
+	cr_assert(wait_until(only_me, NULL, 3000));
+	cr_assert(eq(u32, repairs, 1));
+	stale = dm_member_word(DM_MEMBER_RECOVERING, pool->members->slot, talk->incarnation[0]);
+	cr_expect(zero(int, dm_members_recover(pool->members, talk->slot[0], stale)));
+	cr_expect(eq(u32, repairs, 1));
+}
