@@ -53,9 +53,9 @@ struct account {
 	_Atomic uint32_t owner[ENTRIES]; /* by offset / 16: number of the thread that has the block, + 1 */
 	struct note notes[PROCESSES_MAX + 1][THREADS];
 	_Atomic uint64_t operations;
-	_Atomic uint64_t refused;        /* allocations: the pool was full */
+	_Atomic uint64_t refused; /* allocations: the pool was full */
 	_Atomic uint64_t findings;
-	_Atomic uint64_t lost;           /* blocks of this pool that killed threads were just getting */
+	_Atomic uint64_t lost; /* blocks of this pool that killed threads were just getting */
 	_Atomic uint64_t lost_ever;
 	uint64_t base;
 };
@@ -148,10 +148,16 @@ static void release(struct worker *worker, struct block *block)
 static void check_contents(struct block *block)
 {
 	struct block head = *block;
+	size_t usable = dmem_usable_size(block);
+	uint32_t owner = atomic_load(owner_of(block));
 
-	if (head.bytes < sizeof(head) || head.bytes > dmem_usable_size(block) || head.owner != atomic_load(owner_of(block)) ||
-	    memcmp(&head, tail_of(block), sizeof(head)) != 0)
-		find("block %p has lost its contents", (void *)block);
+	if (head.bytes < sizeof(head) || head.bytes > usable)
+		find("block %p has lost its contents: it says %llu bytes, of %zu", (void *)block,
+		     (unsigned long long)head.bytes, usable);
+	else if (head.owner != owner || memcmp(&head, tail_of(block), sizeof(head)) != 0)
+		find("block %p of %llu bytes has lost its contents: it is thread %u's, and says %llu and %llu", (void *)block,
+		     (unsigned long long)head.bytes, owner, (unsigned long long)head.owner,
+		     (unsigned long long)tail_of(block)->owner);
 }
 
 /* --- what a member does --- */
@@ -174,7 +180,8 @@ static size_t choose_size(uint64_t *random)
 static void link_block(struct worker *worker)
 {
 	uint64_t *slot = &table[torture_random(&worker->random, TABLE_SLOTS)];
-	struct block *block = torture_random(&worker->random, 4) == 0 ? NULL : allocate(worker, choose_size(&worker->random));
+	struct block *block =
+		torture_random(&worker->random, 4) == 0 ? NULL : allocate(worker, choose_size(&worker->random));
 	uint64_t before = 0;
 
 	if (dmem_atomic_exchange_u64(slot, (uint64_t)(uintptr_t)block, &before) != 0)
@@ -250,8 +257,8 @@ static void be_member(uint32_t process, uint64_t seed, bool to_be_killed)
 		pthread_t second;
 
 		for (uint32_t i = 0; i < THREADS; i++)
-			workers[i] = (struct worker){.process = process, .thread = i, .random = random + i * 77,
-			                             .steps = to_be_killed && stays ? 0 : STEPS};
+			workers[i] = (struct worker){
+				.process = process, .thread = i, .random = random + i * 77, .steps = to_be_killed && stays ? 0 : STEPS};
 		if (!attach())
 			_exit(1);
 		if (threads && pthread_create(&second, NULL, work, &workers[1]) != 0)
@@ -301,7 +308,8 @@ static uint64_t settle_doubts(void)
 			void *block = (void *)(uintptr_t)atomic_load(&note->address);
 
 			allocating += atomic_load(&note->operation) == ALLOCATE;
-			if (atomic_load(&note->operation) == FREE && atomic_load(owner_of(block)) == 0 && dmem_usable_size(block) > 0)
+			if (atomic_load(&note->operation) == FREE && atomic_load(owner_of(block)) == 0 &&
+			    dmem_usable_size(block) > 0)
 				dmem_free(block);
 			atomic_store(&note->operation, NOTHING);
 		}
@@ -382,7 +390,8 @@ static void check_round(void)
 	blocks = count().blocks;
 	known = free_known_blocks() + 1; /* the table */
 	if (blocks < known + lost_before || blocks > known + lost_before + allocating)
-		find("%llu blocks are alive; %llu are known, %llu were lost before, %llu threads were killed while they allocated",
+		find("%llu blocks are alive; %llu are known, %llu were lost before, %llu threads were killed while they "
+		     "allocated",
 		     (unsigned long long)blocks, (unsigned long long)known, (unsigned long long)lost_before,
 		     (unsigned long long)allocating);
 	atomic_store(&account->lost, blocks - known);
