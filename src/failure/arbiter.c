@@ -245,6 +245,17 @@ static int refresh_replies(struct dm_delegate *d, uint32_t desk)
 	return rc;
 }
 
+/* Does the requester still wait for this one?  It asks again in a lane only when it has its answer, and not every answer has an
+ * intent: a reply of another number is no sign that the intent was not finished. */
+static bool is_awaited(struct dm_delegate *d, const struct dm_desk_intent_pm *intent)
+{
+	const struct dm_desk_request_pm *line = &d->desks[intent->desk].requests[intent->lane];
+	struct dm_desk_request_pm request = *line;
+
+	return dm_line_whole(&request) && request.sequence == intent->sequence &&
+	       d->desks[intent->desk].replies[intent->lane].sequence != intent->sequence;
+}
+
 int dm_arbiter_take_over(struct dm_delegate *d)
 {
 	struct dm_desk_intent_pm intent;
@@ -254,8 +265,9 @@ int dm_arbiter_take_over(struct dm_delegate *d)
 		rc = refresh_replies(d, desk);
 	if (rc || intent.term == 0 || intent.desk >= d->desks_max || intent.lane >= DM_DESK_LANES)
 		return rc;
-	if (d->desks[intent.desk].replies[intent.lane].sequence == intent.sequence)
-		return 0;
+	rc = dm_window_refresh(d->window, &d->desks[intent.desk].requests[intent.lane], LINE_BYTES);
+	if (rc || !is_awaited(d, &intent))
+		return rc;
 	rc = dm_arbiter_check_word(d, intent.word_off, intent.width);
 	if (rc == 0)
 		rc = refresh_word(d, intent.word_off);
