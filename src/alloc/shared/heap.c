@@ -3,7 +3,7 @@
  * heap.c: heaps: made with a thread's first allocation, let go with its end or the pool's detach.
  *
  * Heap structures are never given back to malloc.  A thread that outlives a detach keeps a pointer to a heap that belongs to
- * nobody or to somebody else by then; the attach id, which is never used twice, tells it so.
+ * nobody or to somebody else by then; the attach id, which is never used twice, and the owning thread tell it so.
  *
  * Locks: heaps_lock (which heaps belong to which attach; taken by thread ends and detaches), then shared->lock.
  */

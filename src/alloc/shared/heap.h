@@ -11,13 +11,14 @@
  * dlopen() too, where room there is scarce. */
 extern _Thread_local struct dm_heap **dm_heap_of_thread __attribute__((tls_model("initial-exec")));
 
-/* The calling thread's heap of this pool, if it has one. */
+/* The calling thread's heap of this pool, if it has one.  A pointer that was left by a detach may lead to a heap that is used
+ * again: by another attach, or by another thread of this one. */
 static inline struct dm_heap *dm_heap_mine(struct dm_shared *shared)
 {
 	struct dm_heap **heaps = dm_heap_of_thread;
 	struct dm_heap *heap = heaps == NULL ? NULL : heaps[shared->tls_index];
 
-	return heap != NULL && heap->attach_id == shared->attach_id ? heap : NULL;
+	return heap != NULL && heap->attach_id == shared->attach_id && heap->owner_thread == heaps ? heap : NULL;
 }
 
 /* The same, made when it is missing; NULL with errno when no heap number is left in the pool. */

@@ -238,3 +238,44 @@ Test(threads, forks_while_other_threads_allocate_give_working_children)
 		pthread_join(threads[i], NULL);
 	cr_expect(zero(int, dmem_pool_validate(pool, NULL, NULL)), "%s", dmem_last_error());
 }
+
+/* A thread that has allocated, and stays until it is told to go. */
+struct stayer {
+	struct gate allocated;
+	struct gate go;
+	void *block;
+};
+
+static void *allocate_and_stay(void *argument)
+{
+	struct stayer *stayer = argument;
+
+	stayer->block = dmem_alloc_ex(pool, 64, NULL);
+	gate_step(&stayer->allocated);
+	return gate_wait(&stayer->go) ? NULL : stayer;
+}
+
+/* The heap that this thread had at the first attach is the first that anybody gets at the second one.  It must not be taken
+ * for this thread's again: two threads in one heap hand out blocks twice.  A slab has one thread, and fits a unit. */
+Test(threads, a_thread_that_outlives_a_detach_does_not_meet_another_in_its_old_heap)
+{
+	struct stayer stayer = {.block = NULL};
+	pthread_t thread;
+	void *failed;
+	void *mine;
+
+	gate_make(&stayer.allocated);
+	gate_make(&stayer.go);
+	cr_assert(ne(ptr, dmem_alloc_ex(pool, 64, NULL), NULL));
+	cr_assert(zero(int, dmem_pool_detach(pool)));
+	pool = scratch_attach("p");
+	cr_assert(zero(int, pthread_create(&thread, NULL, allocate_and_stay, &stayer)));
+	cr_assert(gate_wait(&stayer.allocated));
+	mine = dmem_alloc_ex(pool, 64, NULL);
+	gate_step(&stayer.go);
+	pthread_join(thread, &failed);
+	cr_expect(zero(ptr, failed));
+	cr_assert(ne(ptr, mine, NULL));
+	cr_assert(ne(ptr, stayer.block, NULL));
+	cr_expect(ne(u64, (uint64_t)(uintptr_t)mine >> 16, (uint64_t)(uintptr_t)stayer.block >> 16));
+}
