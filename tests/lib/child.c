@@ -12,7 +12,10 @@
 #include <time.h>
 #include <unistd.h>
 
-#define CHILD_SECONDS 30
+/* Against hanging, not against slowness. */
+#define CHILD_SECONDS 150
+#define GATE_MS       60000
+#define PATIENCE      20
 
 pid_t child_start(child_fn body, void *argument)
 {
@@ -68,7 +71,7 @@ void gate_step(struct gate *gate)
 
 bool gate_wait(struct gate *gate)
 {
-	uint64_t deadline_ms = now_ms() + 10000;
+	uint64_t deadline_ms = now_ms() + GATE_MS;
 	uint64_t value;
 
 	while (now_ms() < deadline_ms) {
@@ -90,7 +93,7 @@ uint64_t now_ms(void)
 
 bool wait_until(bool (*holds)(void *argument), void *argument, unsigned ms)
 {
-	uint64_t deadline_ms = now_ms() + ms;
+	uint64_t deadline_ms = now_ms() + (uint64_t)ms * PATIENCE;
 
 	while (!holds(argument)) {
 		if (now_ms() >= deadline_ms)

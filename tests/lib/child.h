@@ -27,9 +27,10 @@ struct gate {
 };
 void gate_make(struct gate *gate);
 void gate_step(struct gate *gate);
-bool gate_wait(struct gate *gate); /* false after ten seconds */
+bool gate_wait(struct gate *gate); /* false after a minute */
 
-/* Wait until a condition holds, looking every millisecond; false when it does not within the time. */
+/* Wait until a condition holds, looking every millisecond; false when it does not within twenty times as long as it may take
+ * on a machine that does nothing else: the limit is against hanging. */
 bool wait_until(bool (*holds)(void *argument), void *argument, unsigned ms);
 
 uint64_t now_ms(void);
