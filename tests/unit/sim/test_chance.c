@@ -33,7 +33,7 @@ static void tear_down(void)
 	unlink(uri.path);
 }
 
-TestSuite(sim_chance, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(sim_chance, .init = set_up, .fini = tear_down, .timeout = 280);
 
 static struct dm_device *make(const char *seed, const char *rate)
 {

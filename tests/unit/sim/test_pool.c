@@ -13,9 +13,10 @@
 #include "lib/scratch.h"
 #include "transport/sim/sim.h"
 
-#define KEYS "size=32M&members=16&beat=20ms&lease=200ms"
+#define KEYS  "size=32M&members=16&beat=20ms&lease=200ms"
 #define NODES 200
 #define BLOCK 40
+#define TURNS 12u
 
 struct node {
 	struct node *next;
@@ -39,7 +40,7 @@ static void tear_down(void)
 	scratch_end();
 }
 
-TestSuite(sim_pool, .init = set_up, .fini = tear_down, .timeout = 60);
+TestSuite(sim_pool, .init = set_up, .fini = tear_down, .timeout = 280);
 
 static struct node *make_node(struct dmem_pool *pool, struct node *next, uint64_t value)
 {
@@ -280,7 +281,7 @@ static int take_turns(void *argument)
 	struct gate *gates = argument;
 	struct dmem_pool *pool = scratch_attach("p");
 
-	for (unsigned round = 0; round < 30; round++) {
+	for (unsigned round = 0; round < TURNS; round++) {
 		struct node *node;
 		struct node *next;
 
@@ -311,7 +312,7 @@ Test(sim_pool, freed_memory_carries_nothing_into_its_next_life)
 	gate_make(&gates[0]);
 	gate_make(&gates[1]);
 	pid = child_start(take_turns, gates);
-	for (unsigned round = 0; round < 30; round++) {
+	for (unsigned round = 0; round < TURNS; round++) {
 		struct node *node = make_list(pool, 50);
 		struct node *next;
 
