@@ -98,6 +98,7 @@ int dm_pool_rejoin(struct dmem_pool *pool)
 		return rc;
 	if (atomic_load(&pool->attached) && atomic_load(&pool->fork_generation) != atomic_load(&dm_fork_generation)) {
 		members = pool->members;
+		pool->mourners = NULL; /* the parent's thread is not here */
 		shared = pool->shared;
 		sync = pool->sync;
 		rc = dm_pool_join(pool);

@@ -240,6 +240,27 @@ int dm_inspect_members(struct dmem_pool *pool, int (*each)(void *, const struct 
 	return rc;
 }
 
+int dm_inspect_evict(struct dmem_pool *pool, uint32_t slot, bool dead)
+{
+	struct dm_member_view view;
+	int rc = dm_pool_check(pool);
+
+	if (rc)
+		return rc;
+	rc = slot < pool->members->slots_max ? dm_members_view(pool->members, slot, &view) : -ENOENT;
+	if (rc == -ENOENT || (rc == 0 && view.state == DM_MEMBER_JOINING))
+		return dm_fail(-ENOENT, "%s has no member in slot %u: see 'dmemctl members'", pool->window->devices[0]->name,
+		               slot);
+	if (rc)
+		return rc;
+	if (dead && view.state != DM_MEMBER_RECOVERING && dm_members_alive(&view) == 1)
+		return dm_fail(DMEM_E_BUSY, "member %u is process %d of this host, which runs: end it, or evict it", slot,
+		               (int)view.identity.pid);
+	if (dead)
+		return dm_members_declare_dead(pool->members, &view);
+	return dm_member_word_has_rights(view.word) ? dm_members_fence(pool->members, &view) : 0;
+}
+
 struct root_walk {
 	int (*each)(void *, const struct dm_inspect_root *);
 	void *context;

@@ -4,6 +4,7 @@
 #ifndef DM_INSPECT_H
 #define DM_INSPECT_H
 
+#include <stdbool.h>
 #include <stdint.h>
 
 #include "dmem/pool.h"
@@ -72,6 +73,9 @@ struct dm_inspect_class {
 
 /* Each calls `each` once an entry, in order; a value other than 0 from it ends the walk and is returned.  Return 0,
  * DMEM_E_DETACHED, DMEM_E_LOST or DMEM_E_CORRUPT. */
+/* Take a member's rights; with `dead`: it does not run any more, take over what it had as well.  -ENOENT: no such member. */
+int dm_inspect_evict(struct dmem_pool *pool, uint32_t slot, bool dead);
+
 int dm_inspect_members(struct dmem_pool *pool, int (*each)(void *, const struct dm_inspect_member *), void *context);
 int dm_inspect_roots(struct dmem_pool *pool, int (*each)(void *, const struct dm_inspect_root *), void *context);
 int dm_inspect_devices(struct dmem_pool *pool, int (*each)(void *, const struct dm_inspect_device *), void *context);

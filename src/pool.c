@@ -52,6 +52,11 @@ int dm_pool_check_slow(struct dmem_pool *pool)
 		return dm_fail(-EINVAL, "the pool is NULL: attach one with dmem_pool_attach()");
 	if (!atomic_load_explicit(&pool->attached, memory_order_acquire))
 		return dm_fail(DMEM_E_DETACHED, "the pool was detached: attach it again");
+	if (atomic_load_explicit(&pool->window->cut, memory_order_relaxed) != DM_WINDOW_WHOLE)
+		return dm_fail_quietly(DMEM_E_FENCED,
+		                       "%s: this process was silent for too long, and the others went on without it: detach the pool, and "
+		                       "attach it again",
+		                       pool->window->devices[0]->name);
 	if (atomic_load_explicit(&pool->window->lost, memory_order_relaxed))
 		return dm_fail(DMEM_E_LOST,
 		               "%s: memory of the pool was lost: detach it, restore its device, and attach it again",
@@ -276,10 +281,12 @@ int dmem_pool_detach(struct dmem_pool *pool)
 	if (private_heap != NULL)
 		dm_private_destroy(private_heap);
 	if (atomic_load(&pool->fork_generation) == atomic_load(&dm_fork_generation)) {
+		dm_pool_stop_mourning(pool);
 		dm_sync_stop(pool->sync);
-		dm_members_begin_leave(pool->members);
+		if (dm_members_self(pool->members) == 0)
+			dm_members_begin_leave(pool->members);
 		dm_members_stop_agent(pool->members);
-		if (!atomic_load(&pool->window->lost)) {
+		if (!atomic_load(&pool->window->lost) && dm_members_self(pool->members) == 0) {
 			dm_shared_leave(pool->shared);
 			dm_members_leave(pool->members);
 		}

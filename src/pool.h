@@ -25,6 +25,7 @@ struct dmem_pool {
 	struct dm_members *members;
 	struct dm_sync *sync;
 	struct dm_shared *shared;
+	struct dm_mourners *mourners; /* under the list's lock; NULL: nobody wants to be told of deaths (members.c) */
 	_Atomic(struct dm_private *) private_heap; /* made with the first private allocation */
 	_Atomic uint64_t base;                     /* copies for the search by address */
 	_Atomic uint64_t span_bytes;
@@ -51,6 +52,9 @@ int dm_pool_join(struct dmem_pool *pool);
 /* The pool of the malloc-shaped calls, when it is known already (default.c). */
 extern _Atomic(struct dmem_pool *) dm_default_pool;
 
+/* No callback of dmem_on_member_death() is called any more.  Before the agent is stopped. */
+void dm_pool_stop_mourning(struct dmem_pool *pool);
+
 /* The private heap, made when it is missing; NULL with errno. */
 struct dm_private *dm_pool_private(struct dmem_pool *pool);
 
@@ -65,7 +69,8 @@ static inline bool dm_pool_is_usable(struct dmem_pool *pool)
 	return atomic_load_explicit(&pool->attached, memory_order_acquire) &&
 	       atomic_load_explicit(&pool->fork_generation, memory_order_relaxed) ==
 	           atomic_load_explicit(&dm_fork_generation, memory_order_relaxed) &&
-	       !atomic_load_explicit(&pool->window->lost, memory_order_relaxed);
+	       !atomic_load_explicit(&pool->window->lost, memory_order_relaxed) &&
+	       atomic_load_explicit(&pool->window->cut, memory_order_relaxed) == DM_WINDOW_WHOLE;
 }
 
 static inline int dm_pool_check(struct dmem_pool *pool)

@@ -7,6 +7,7 @@
 #include "dmem/atomic.h"
 #include "dmem/coherence.h"
 #include "dmem/error.h"
+#include "dmem/members.h"
 #include "dmem/mutex.h"
 #include "dmem/pool.h"
 #include "dmem/version.h"

@@ -73,6 +73,28 @@ static int reserve_span(struct dm_window *window, const char *pool)
 	               pool, window->base, window->base + window->span_bytes, obstacle);
 }
 
+/*
+ * Runs in signal context, in a process that was cut off.  Where a device has no private mappings its memory was made read-only,
+ * and a store gets a copy of the extent.  Two threads may do so at a time: the later copy stays.
+ */
+static bool keep_store_here(const struct dm_window *window, uint64_t address)
+{
+	const struct dm_segment *segment = dm_window_segment(window, (address - window->base) >> DM_EXTENT_SHIFT);
+	char *place = (char *)dm_align_down(address, DM_EXTENT_BYTES);
+	void *copy;
+
+	if (segment == NULL || window->devices[segment->device]->align_bytes != DM_EXTENT_BYTES)
+		return false;
+	copy = mmap(NULL, DM_EXTENT_BYTES, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (copy == MAP_FAILED)
+		return false;
+	memcpy(copy, place, DM_EXTENT_BYTES);
+	if (mremap(copy, DM_EXTENT_BYTES, DM_EXTENT_BYTES, MREMAP_MAYMOVE | MREMAP_FIXED, place) != MAP_FAILED)
+		return true;
+	munmap(copy, DM_EXTENT_BYTES);
+	return false;
+}
+
 /* Runs in signal context.  A fault on the library's own structures must not kill the caller of a library function: it
  * gets zeros, which no check accepts, and `lost` is set.  A fault on the user's memory is not ours to hide. */
 static bool on_memory_fault(void *context, int signal_number, const siginfo_t *info, uintptr_t address)
@@ -85,7 +107,7 @@ static bool on_memory_fault(void *context, int signal_number, const siginfo_t *i
 
 	(void)info;
 	if (signal_number != SIGBUS)
-		return false;
+		return atomic_load(&window->cut) != DM_WINDOW_WHOLE && keep_store_here(window, address);
 	atomic_store_explicit(&window->lost, true, memory_order_relaxed);
 	if (segment == NULL || (offset >> DM_EXTENT_SHIFT) >= segment->data_first)
 		return false;
@@ -163,6 +185,32 @@ static int open_device(struct dm_window *window, uint32_t index, const char *con
 	return 0;
 }
 
+/* Signal context.  Without access at all when the device can't do better. */
+static void cut_segment(struct dm_window *window, const struct dm_segment *segment)
+{
+	struct dm_device *device = window->devices[segment->device];
+	void *address = dm_window_at(window, segment->window_first << DM_EXTENT_SHIFT);
+	uint64_t bytes = segment->extents << DM_EXTENT_SHIFT;
+
+	if (device->transport->region.isolate(device, segment->device_first << DM_EXTENT_SHIFT, bytes, address) != 0)
+		mprotect(address, bytes, PROT_NONE);
+}
+
+void dm_window_cut(struct dm_window *window)
+{
+	unsigned state = DM_WINDOW_WHOLE;
+	uint32_t count;
+
+	atomic_compare_exchange_strong(&window->cut, &state, DM_WINDOW_CUTTING);
+	if (state == DM_WINDOW_CUT)
+		return;
+	/* another thread may be at it and not be done, or never go on: do it all again.  Pairs with the look in map_segment(). */
+	count = atomic_load(&window->segment_count);
+	for (uint32_t i = 0; i < count; i++)
+		cut_segment(window, &window->segments[i]);
+	atomic_store(&window->cut, DM_WINDOW_CUT);
+}
+
 static int map_segment(struct dm_window *window, uint32_t index)
 {
 	const struct dm_segment_pm *from = &window->superblock.segments[index];
@@ -183,7 +231,9 @@ static int map_segment(struct dm_window *window, uint32_t index)
 	segment->device = from->device;
 	atomic_store_explicit(&segment->state, from->state, memory_order_relaxed);
 	/* pairs with the acquire in dm_window_segment() */
-	atomic_store_explicit(&window->segment_count, index + 1, memory_order_release);
+	atomic_store(&window->segment_count, index + 1);
+	if (atomic_load(&window->cut) != DM_WINDOW_WHOLE) /* pairs with the count in dm_window_cut() */
+		cut_segment(window, segment);
 	return 0;
 }
 
@@ -220,9 +270,10 @@ static int check_require(const struct dm_uri *uri, const char *require)
 static int check_mode(const struct dm_superblock_pm *sb, const char *name)
 {
 	if (sb->atomics == DMEM_ATOMICS_REMOTE || sb->coherence == DMEM_COHERENCE_PAGED)
-		return dm_fail(DMEM_E_UNSUPPORTED,
-		               "%s: the pool's atomics are remote, or it is paged, which libdmem %s can't do: use a newer libdmem",
-		               name, dmem_version());
+		return dm_fail(
+			DMEM_E_UNSUPPORTED,
+			"%s: the pool's atomics are remote, or it is paged, which libdmem %s can't do: use a newer libdmem", name,
+			dmem_version());
 	return 0;
 }
 

@@ -38,6 +38,8 @@
 #endif
 #define DM_SPAN_BYTES_MAX (UINT64_C(52) << 40) /* 32 TiB to 84 TiB: what can be reserved below the executables */
 
+enum dm_window_cut_state { DM_WINDOW_WHOLE = 0, DM_WINDOW_CUTTING = 1, DM_WINDOW_CUT = 2 };
+
 /* A segment, copied from a checked superblock. */
 struct dm_segment {
 	uint64_t window_first;
@@ -64,9 +66,10 @@ struct dm_word_ops {
 struct dm_window {
 	uint64_t base;
 	uint64_t span_bytes;
-	bool coherent;                  /* fences are enough, and atomics are the processor's */
+	bool coherent;                   /* fences are enough, and atomics are the processor's */
 	const struct dm_word_ops *words; /* NULL: the transport's atomics */
 	void *words_context;
+	_Atomic unsigned cut;           /* enum dm_window_cut_state: calls return DMEM_E_FENCED unless it is 0 */
 	_Atomic bool lost;              /* memory of a device is gone: calls return DMEM_E_LOST */
 	_Atomic uint32_t segment_count; /* grows; entries below it are constant but for their state */
 	struct dm_segment segments[DM_SEGMENTS_MAX];
@@ -90,6 +93,10 @@ int dm_window_reload(struct dm_window *window, uint64_t *sequence);
 /* A copy of the newest superblock that was read, and its sequence. */
 void dm_window_superblock(struct dm_window *window, struct dm_superblock_pm *copy);
 uint64_t dm_window_sequence(struct dm_window *window);
+
+/* Cut this process off: on return no store of any of its threads reaches the pool any more, whatever they are doing.  Stores go
+ * to copies of its own.  For signal handlers too, and for several threads at a time.  There is no way back but closing. */
+void dm_window_cut(struct dm_window *window);
 
 /* Ask every device whether its memory is all there; sets `lost`. */
 int dm_window_probe(struct dm_window *window);

@@ -236,6 +236,7 @@ void dm_stop_take_part(void)
 
 	sigemptyset(&signals);
 	sigaddset(&signals, DM_STOP_SIGNAL);
+	sigaddset(&signals, DM_FENCE_SIGNAL);
 	pthread_sigmask(SIG_UNBLOCK, &signals, NULL);
 }
 

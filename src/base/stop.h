@@ -15,7 +15,10 @@
 /* The library's threads leave it unblocked; programs that use it themselves are left alone (dm_stop_others() fails). */
 #define DM_STOP_SIGNAL (SIGRTMAX - 2)
 
-/* Let this thread be stopped, although it or who started it blocks all signals. */
+/* Sent by other processes before they declare this one fenced (failure/fence.c).  Unblocked in the library's threads too. */
+#define DM_FENCE_SIGNAL (SIGRTMAX - 3)
+
+/* Let this thread be stopped, and cut off, although it or who started it blocks all signals. */
 void dm_stop_take_part(void);
 
 /*

@@ -126,10 +126,13 @@ static bool look_at_member(struct dm_members *members, const struct dm_member_vi
 		(void)dm_members_recover_gone(members, &recovered);
 		return false;
 	}
+	if (view->state == DM_MEMBER_FENCED && view->same_host && dm_members_alive(view) == 0)
+		(void)dm_members_recover(members, view->slot, view->word);
 	if ((view->state != DM_MEMBER_LIVE && view->state != DM_MEMBER_LEAVING) || !view->same_host)
 		return false;
+	/* its end wakes us; an exec() of its does not, and is looked for once a lease, because that costs several system calls */
 	if (members->watched_slot == view->slot && members->watched_incarnation == view->incarnation &&
-	    dm_members_alive(view) != 0)
+	    (members->beats_on_time % dm_members_lease_beats(members) != 0 || dm_members_alive(view) != 0))
 		return true;
 	fd = dm_members_alive(view) == 0 ? -ESRCH : dm_host_open_process(view->identity.pid, view->identity.start_ticks);
 	if (fd == -ESRCH) {
@@ -187,12 +190,12 @@ static void make_beat(struct dm_members *members)
 {
 	struct dm_member_beat_pm *beat = &members->table[members->slot].beat;
 
-	__atomic_store_n(&beat->beats, beat->beats + 1, __ATOMIC_RELEASE);
 	follow_growth(members);
-	dm_members_follow_deaths(members);
+	__atomic_store_n(&beat->beats, beat->beats + 1, __ATOMIC_RELEASE);
 	if (dm_window_publish(members->window, beat, sizeof(*beat)) != 0 ||
-	    dm_members_set_used(members, members->slot, true) != 0)
+	    (beat->beats % 8 == 0 && dm_members_set_used(members, members->slot, true) != 0))
 		dm_log(DMEM_LOG_ERROR, "the heartbeat could not be written: %s", dmem_last_error());
+	dm_members_follow_deaths(members);
 	if (!atomic_load_explicit(&members->window->lost, memory_order_relaxed))
 		(void)dm_window_probe(members->window);
 }
@@ -231,24 +234,51 @@ static void sleep_until(struct dm_members *members, uint64_t wake_ns)
 	}
 }
 
+void dm_members_keep_beating(struct dm_members *members)
+{
+	uint64_t now_ns = dm_clock_now_ns();
+
+	if (!members->agent_runs || !pthread_equal(pthread_self(), members->agent) || now_ns < members->next_beat_ns ||
+	    dm_members_self(members) != 0)
+		return;
+	make_beat(members);
+	members->next_beat_ns = now_ns + members->beat_ms * DM_NS_PER_MS;
+}
+
+/* One beat and what goes with it.  The first thing is whether the others have gone on without us: a host that was away, and whose
+ * members nobody could cut off, does so itself. */
+static void beat_and_watch(struct dm_members *members, uint64_t now_ns)
+{
+	uint64_t late_ns = now_ns - members->next_beat_ns;
+
+	members->next_beat_ns = now_ns + members->beat_ms * DM_NS_PER_MS;
+	if (dm_members_self(members) == DMEM_E_FENCED) {
+		dm_members_wake_sleepers(members); /* who sleeps on something that will not come */
+		return;
+	}
+	make_beat(members);
+	if (!atomic_load_explicit(&members->window->lost, memory_order_relaxed))
+		dm_members_watch(members, late_ns);
+	for (unsigned i = 0; i < members->beat_task_count; i++)
+		members->beat_tasks[i].task(members->beat_tasks[i].context);
+}
+
 static void *agent_main(void *argument)
 {
 	struct dm_members *members = argument;
-	uint64_t period_ns = members->beat_ms * DM_NS_PER_MS;
-	uint64_t next_ns = dm_clock_now_ns();
 
 	pthread_setname_np(pthread_self(), "dmem-agent");
+	members->next_beat_ns = dm_clock_now_ns();
 	__atomic_store_n(&members->table[members->slot].beat.agent_tid, (uint64_t)gettid(), __ATOMIC_RELEASE);
 	while (!atomic_load_explicit(&members->agent_stop, memory_order_acquire)) {
-		if (dm_clock_now_ns() >= next_ns) {
-			make_beat(members);
-			for (unsigned i = 0; i < members->beat_task_count; i++)
-				members->beat_tasks[i].task(members->beat_tasks[i].context);
-			next_ns = dm_clock_now_ns() + period_ns;
-		}
-		if (!atomic_load_explicit(&members->window->lost, memory_order_relaxed))
+		uint64_t now_ns = dm_clock_now_ns();
+
+		if (now_ns >= members->next_beat_ns)
+			beat_and_watch(members, now_ns);
+		if (!atomic_load_explicit(&members->window->lost, memory_order_relaxed) &&
+		    atomic_load_explicit(&members->window->cut, memory_order_relaxed) == DM_WINDOW_WHOLE)
 			look_around(members);
-		sleep_until(members, next_ns);
+		sleep_until(members, members->next_beat_ns);
 	}
 	stop_watching(members);
 	return NULL;
@@ -268,6 +298,7 @@ int dm_members_start_agent(struct dm_members *members)
 	sigdelset(&all, SIGSEGV);
 	sigdelset(&all, SIGBUS);
 	sigdelset(&all, DM_STOP_SIGNAL);
+	sigdelset(&all, DM_FENCE_SIGNAL);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	rc = pthread_create(&members->agent, &attributes, agent_main, members);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);

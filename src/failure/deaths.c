@@ -33,14 +33,14 @@ int dm_members_self(struct dm_members *members)
 {
 	int rights;
 
-	if (atomic_load_explicit(&members->fenced, memory_order_relaxed))
+	if (atomic_load_explicit(&members->window->cut, memory_order_relaxed) != DM_WINDOW_WHOLE)
 		return DMEM_E_FENCED;
 	if (members->slot == DM_NO_SLOT)
 		return 0;
 	rights = dm_members_rights(members, members->slot, members->incarnation);
 	if (rights != 0)
 		return rights < 0 ? rights : 0;
-	atomic_store_explicit(&members->fenced, true, memory_order_relaxed);
+	dm_window_cut(members->window); /* before anything else, so that no thread of ours does harm */
 	return DMEM_E_FENCED;
 }
 
@@ -50,7 +50,7 @@ uint32_t *dm_members_deaths_word(struct dm_members *members)
 	return members->window->coherent ? (uint32_t *)(void *)&members->admin->deaths : &members->deaths_here;
 }
 
-static void wake_sleepers(struct dm_members *members)
+void dm_members_wake_sleepers(struct dm_members *members)
 {
 	__atomic_fetch_add(&members->deaths_here, 1, __ATOMIC_RELEASE);
 	syscall(SYS_futex, dm_members_deaths_word(members), FUTEX_WAKE, INT_MAX, NULL, NULL, 0);
@@ -63,21 +63,39 @@ void dm_members_follow_deaths(struct dm_members *members)
 	if (dm_word_load(members->window, &members->admin->deaths, &deaths) != 0 || deaths == members->deaths_seen)
 		return;
 	members->deaths_seen = deaths;
-	wake_sleepers(members);
+	dm_members_wake_sleepers(members);
 }
 
-int dm_members_announce_death(struct dm_members *members)
+/* CAS to the larger, so that a late writer does not take a later death back. */
+static int note_death(struct dm_members *members, uint32_t slot, uint32_t incarnation)
 {
-	uint64_t *word = &members->admin->deaths;
+	uint64_t *word = &members->table[slot].death.incarnation;
 	uint64_t old;
 	uint64_t seen;
 	int rc = dm_word_load(members->window, word, &old);
 
+	for (; rc == 0 && old < incarnation; old = seen) {
+		rc = dm_word_cas(members->window, word, old, incarnation, &seen);
+		if (rc == 0 && seen == old)
+			break;
+	}
+	return rc;
+}
+
+int dm_members_announce_death(struct dm_members *members, uint32_t slot, uint32_t incarnation)
+{
+	uint64_t *word = &members->admin->deaths;
+	uint64_t old;
+	uint64_t seen;
+	int rc = note_death(members, slot, incarnation);
+
+	if (rc == 0)
+		rc = dm_word_load(members->window, word, &old);
 	for (; rc == 0; old = seen) {
 		rc = dm_word_cas(members->window, word, old, old + 1, &seen);
 		if (rc == 0 && seen == old)
 			break;
 	}
-	wake_sleepers(members);
+	dm_members_wake_sleepers(members);
 	return rc;
 }

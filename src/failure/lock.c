@@ -52,8 +52,7 @@ static bool holder_is_gone(struct dm_members *members, uint64_t word)
 		return true;
 	if (rc)
 		return false;
-	return view.incarnation != number || view.state == DM_MEMBER_DEAD || view.state == DM_MEMBER_RECOVERING ||
-	       dm_members_alive(&view) == 0;
+	return view.incarnation != number || !dm_member_word_has_rights(view.word) || dm_members_alive(&view) == 0;
 }
 
 /* The dead holder may have been anywhere in an update of the superblock: bring all copies to the newest. */

@@ -4,7 +4,7 @@
  *
  *   admin_off:  | lock | sequence | grace period | deaths | reserved ... | bitmap of slots in use (8 lines) |
  *   member_off: | slot 0 | slot 1 | ...    512 bytes each
- *   slot:       | state | identity | beat | mailbox | retire | names | reserved | reserved |     one line each
+ *   slot:       | state | identity | beat | mailbox | retire | names | death | reserved |     one line each
  *
  * Lines of atomic words (state, mailbox, lock, sequence, bitmap) are touched by atomic operations only.  Every other line
  * has one writer: the member of the slot.
@@ -25,9 +25,14 @@
  *   FREE -> JOINING -> LIVE -> LEAVING -> FREE          by the member
  *   JOINING -> FREE                                     by anybody, when a joiner does not go on
  *   LIVE, LEAVING -> DEAD                               by any survivor that has seen the death
- *   LIVE -> FENCED -> DEAD                              by any survivor, for members of other hosts
+ *   LIVE, LEAVING -> FENCED(recoverer)                  by any survivor whose own beats say that its heart stands still
+ *   FENCED(recoverer) -> FENCED                         by the recoverer: its locks are released, its memory is not
+ *   FENCED(r) -> FENCED(itself)                         by whoever recovers or fences r: unfinished, anybody's
+ *   FENCED(itself) -> FENCED(recoverer)                 by any survivor
+ *   FENCED, FENCED(any) -> DEAD                         by any survivor that has seen the exit; by itself when it joins again;
+ *                                                       by the operator
  *   DEAD -> RECOVERING(recoverer) -> FREE               by the recoverer
- *   RECOVERING(r) -> DEAD                               by whoever recovers r, which died too
+ *   RECOVERING(r) -> DEAD                               by whoever recovers or fences r
  *
  * The incarnation grows when a slot goes to JOINING, so (slot, incarnation) names a member for ever.  A slot becomes
  * FREE only when nothing in the pool belongs to it any more; therefore a slot number alone names the owner of a chunk.
@@ -67,7 +72,8 @@ struct dm_member_beat_pm {
 	uint64_t grace_period_seen; /* newest grace period this member has passed */
 	uint64_t
 		agent_tid; /* of the agent's thread; 0 before it starts.  It is gone, though the process is there, after exec() */
-	uint64_t reserved[4];
+	uint64_t incarnation; /* whose beats these are, so that a watcher needs no other line while they go on */
+	uint64_t reserved[3];
 };
 
 /* For wake-ups between hosts: the lines of all slots together are a table of bells, found by the address of what is waited
@@ -82,6 +88,13 @@ struct dm_member_retire_pm {
 	uint64_t head[8];
 };
 
+/* Which member of this slot has lost its rights last, as a death or by fencing: its incarnation.  Only grows, by CAS, after the
+ * state's CAS.  Outlives the slot's being FREE, so that callbacks can tell who died from who left. */
+struct dm_member_death_pm {
+	uint64_t incarnation;
+	uint64_t reserved[7];
+};
+
 struct dm_member_names_pm {
 	char host_name[48]; /* what the host calls itself; for people */
 	uint8_t reserved[16];
@@ -94,7 +107,8 @@ struct dm_member_pm {
 	struct dm_member_mailbox_pm mailbox;
 	struct dm_member_retire_pm retire;
 	struct dm_member_names_pm names;
-	uint8_t reserved[128];
+	struct dm_member_death_pm death;
+	uint8_t reserved[64];
 };
 static_assert(sizeof(struct dm_member_state_line_pm) == 64, "state line");
 static_assert(sizeof(struct dm_member_identity_pm) == 64, "identity line");
@@ -102,6 +116,8 @@ static_assert(offsetof(struct dm_member_identity_pm, crc) == 60, "identity line"
 static_assert(sizeof(struct dm_member_beat_pm) == 64, "beat line");
 static_assert(sizeof(struct dm_member_mailbox_pm) == 64, "mailbox line");
 static_assert(sizeof(struct dm_member_retire_pm) == 64, "retire line");
+static_assert(sizeof(struct dm_member_death_pm) == 64, "death line");
+static_assert(offsetof(struct dm_member_pm, death) == 384, "death line");
 static_assert(sizeof(struct dm_member_names_pm) == 64, "names line");
 static_assert(sizeof(struct dm_member_pm) == 512, "member slot");
 
@@ -116,7 +132,8 @@ struct dm_admin_pm {
 	uint64_t grace_reserved[7];
 	uint64_t
 		deaths; /* grows by one after each CAS that takes a member's rights away; who sleeps may sleep on its low half */
-	uint64_t hosts; /* 1: members of more than one host have been here, so futexes don't reach everybody; never 0 again */
+	uint64_t
+		hosts; /* 1: members of more than one host have been here, so futexes don't reach everybody; never 0 again */
 	uint64_t deaths_reserved[6];
 	uint8_t reserved[4 * 64];
 	uint64_t slots_used[DM_MEMBERS_MAX /

@@ -22,6 +22,8 @@
 #include "base/crc32c.h"
 #include "base/error.h"
 #include "base/fault.h"
+#include "base/stop.h"
+#include "failure/fence.h"
 
 int dm_members_create(struct dm_window *window, struct dm_members **result)
 {
@@ -46,10 +48,17 @@ int dm_members_create(struct dm_window *window, struct dm_members **result)
 	members->slot = DM_NO_SLOT;
 	members->watched_slot = DM_NO_SLOT;
 	members->watched_pidfd = -1;
+	members->leader = DM_NO_SLOT;
+	members->watch = calloc(members->slots_max, sizeof(*members->watch));
+	if (members->watch == NULL) {
+		free(members);
+		return dm_fail(-ENOMEM, "no memory to watch the members of %s", window->devices[0]->name);
+	}
 	if (dm_agent_open_pipe(members) != 0) {
 		rc = dm_fail(-errno, "no pipe for the agent of %s (%s): raise the limit on open files",
-		                 window->devices[0]->name, strerror(errno));
+		             window->devices[0]->name, strerror(errno));
 
+		free(members->watch);
 		free(members);
 		return rc;
 	}
@@ -57,6 +66,7 @@ int dm_members_create(struct dm_window *window, struct dm_members **result)
 	rc = dm_delegate_open(window, &members->host, &members->delegate);
 	if (rc) {
 		dm_agent_close(members);
+		free(members->watch);
 		free(members);
 		return rc;
 	}
@@ -69,7 +79,9 @@ int dm_members_create(struct dm_window *window, struct dm_members **result)
 void dm_members_destroy(struct dm_members *members)
 {
 	dm_delegate_close(members->delegate);
+	dm_fence_leave(members);
 	dm_agent_close(members);
+	free(members->watch);
 	pthread_mutex_destroy(&members->admin_mutex);
 	pthread_mutex_destroy(&members->recover_mutex);
 	free(members);
@@ -291,7 +303,8 @@ static int write_identity(struct dm_members *members)
 	if (rc)
 		return rc;
 	entry->identity = identity;
-	entry->beat = (struct dm_member_beat_pm){.sequence_mapped = dm_window_sequence(members->window)};
+	entry->beat = (struct dm_member_beat_pm){.sequence_mapped = dm_window_sequence(members->window),
+	                                         .incarnation = members->incarnation};
 	entry->retire = (struct dm_member_retire_pm){.head = {0}};
 	memcpy(entry->names.host_name, members->host.name, sizeof(entry->names.host_name));
 	rc = dm_window_publish(members->window, &entry->identity, sizeof(entry->identity) + sizeof(entry->beat));
@@ -336,6 +349,25 @@ static int catch_up(struct dm_members *members)
 	return dm_window_publish(members->window, beat, sizeof(*beat));
 }
 
+/* A member that this process was before, and was fenced: it detached, so nothing of it runs, and its memory can be had. */
+static void bury_earlier_selves(struct dm_members *members)
+{
+	pid_t pid = getpid();
+	uint64_t start_ticks = dm_host_start_ticks(pid);
+
+	for (uint32_t slot = dm_members_next_used(members, DM_NO_SLOT); slot != DM_NO_SLOT;
+	     slot = dm_members_next_used(members, slot)) {
+		struct dm_member_view view;
+
+		if (slot == members->slot || dm_members_view(members, slot, &view) != 0 || !view.same_host ||
+		    view.identity.pid != pid || view.identity.start_ticks != start_ticks)
+			continue;
+		if (view.state == DM_MEMBER_FENCED && dm_members_declare_dead(members, &view) != 0)
+			dm_log(DMEM_LOG_WARNING, "what this process had as member %u could not be had back: %s", slot,
+			       dmem_last_error());
+	}
+}
+
 int dm_members_join(struct dm_members *members)
 {
 	unsigned recovered = 0;
@@ -360,8 +392,12 @@ int dm_members_join(struct dm_members *members)
 			break;
 		members->slot = DM_NO_SLOT;
 	}
+	if (rc == 0 && dm_fence_enter(members) != 0)
+		dm_log(DMEM_LOG_WARNING, "others can't cut this process off, signal %d can't be had", DM_FENCE_SIGNAL);
 	if (rc == 0)
 		rc = catch_up(members);
+	if (rc == 0)
+		bury_earlier_selves(members);
 	return rc == -EAGAIN ? dm_fail(DMEM_E_MEMBERS, "%s: no member slot could be had in 100 tries: try again",
 	                               members->window->devices[0]->name)
 	                     : rc;

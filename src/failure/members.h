@@ -48,9 +48,9 @@ struct dm_members {
 	uint32_t beat_ms;
 	uint32_t lease_ms;
 	struct dm_delegate *delegate; /* who carries out atomic operations; NULL: the processor or the transport */
-	_Atomic bool fenced;  /* others have gone on without us: no call may touch the pool any more */
-	uint32_t deaths_here; /* what our threads sleep on where the pool's word can't be slept on */
-	uint64_t deaths_seen; /* of the pool's word; agent only */
+	unsigned fence_entry;         /* fence.c's, + 1; 0: none */
+	uint32_t deaths_here;         /* what our threads sleep on where the pool's word can't be slept on */
+	uint64_t deaths_seen;         /* of the pool's word; agent only */
 
 	struct {
 		int order;
@@ -67,11 +67,20 @@ struct dm_members {
 	pthread_mutex_t admin_mutex;   /* threads of this process take turns before they try the pool's lock */
 	pthread_mutex_t recover_mutex; /* one recovery at a time in this process */
 
+	struct dm_watch {
+		uint64_t beats;
+		uint32_t incarnation;
+		uint32_t unchanged; /* on-time beats of ours since they changed */
+	} * watch;              /* a slot each; watch.c, agent only */
+	uint32_t leader;        /* the member of this host that watches all hearts; DM_NO_SLOT: not known */
+	uint64_t beats_on_time; /* of ours */
+
 	pthread_t agent;
 	bool agent_runs;
 	_Atomic bool agent_stop;
 	int agent_wake[2]; /* a pipe; which one it is tells its inode */
 	uint64_t agent_wake_inode;
+	uint64_t next_beat_ns; /* agent only */
 	uint32_t watched_slot; /* the member after us in the ring of this host, with its pidfd; agent only */
 	uint32_t watched_incarnation;
 	int watched_pidfd;
@@ -107,6 +116,21 @@ int dm_members_clear_used(struct dm_members *members, uint32_t slot);
 
 /* Stop the agent and wait for it. */
 void dm_members_stop_agent(struct dm_members *members);
+
+/* Beat if it is time, when this is the agent; between the parts of long work. */
+void dm_members_keep_beating(struct dm_members *members);
+
+/* Watch hearts, once a beat (watch.c); `late_ns`: how late this beat of ours comes. */
+void dm_members_watch(struct dm_members *members, uint64_t late_ns);
+
+/* A lease in beats. */
+static inline uint32_t dm_members_lease_beats(const struct dm_members *members)
+{
+	uint64_t beat_ms =
+		members->beat_ms > 0 ? members->beat_ms : 1; /* both come from the pool: anything can stand there */
+
+	return (uint32_t)((members->lease_ms + beat_ms - 1) / beat_ms) + (members->lease_ms == 0);
+}
 
 /* Wake the agent now: it makes a beat at once. */
 void dm_members_poke_agent(struct dm_members *members);
@@ -152,8 +176,9 @@ int dm_members_self(struct dm_members *members);
 /* The word to sleep on until some member loses its rights: in the pool where all of it is shared, else in this process. */
 uint32_t *dm_members_deaths_word(struct dm_members *members);
 
-/* After the CAS that took a member's rights: count it in the pool and wake who sleeps here.  Wakes even when it fails. */
-int dm_members_announce_death(struct dm_members *members);
+/* After the CAS that took a member's rights: note it, count it in the pool and wake who sleeps here, even when that fails. */
+int dm_members_announce_death(struct dm_members *members, uint32_t slot, uint32_t incarnation);
+void dm_members_wake_sleepers(struct dm_members *members);
 
 /* Once a beat: wake those who sleep here when somebody lost its rights elsewhere. */
 void dm_members_follow_deaths(struct dm_members *members);
@@ -163,6 +188,13 @@ uint32_t dm_members_next_used(struct dm_members *members, uint32_t after);
 
 /* Recover every member of this host that is gone.  Gives how many there were. */
 int dm_members_recover_gone(struct dm_members *members, unsigned *recovered);
+
+/* Take the rights of a member that may still run: cut it off when it is of this host, LIVE or LEAVING -> FENCED, release its
+ * locks and what it was recovering.  `view` is as it was seen; nothing happens when it is so no more. */
+int dm_members_fence(struct dm_members *members, const struct dm_member_view *view);
+
+/* The operator says that a member does not run any more, or whoever knows it: fenced if it is not, then recovered. */
+int dm_members_declare_dead(struct dm_members *members, const struct dm_member_view *view);
 
 /* Declare a member dead that is known to be gone, and recover it.  `word` is its state word as seen. */
 int dm_members_recover(struct dm_members *members, uint32_t slot, uint64_t word);

@@ -6,9 +6,11 @@
  */
 #include "transport/transport.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/arith.h"
 #include "base/error.h"
@@ -50,6 +52,13 @@ static int any_capacity(const struct dm_uri *uri, uint64_t *bytes)
 	(void)uri;
 	*bytes = 0;
 	return 0;
+}
+
+/* A store faults then; the window gives it a copy. */
+static int any_isolate(struct dm_device *device, uint64_t offset, uint64_t bytes, void *address)
+{
+	(void)device, (void)offset;
+	return mprotect(address, bytes, PROT_READ) == 0 ? 0 : -errno;
 }
 
 static int nosys_create(const struct dm_uri *uri, uint64_t size_bytes, uint32_t mode, struct dm_device **device)
@@ -210,6 +219,7 @@ int dm_transport_complete(const struct dm_transport *backend, struct dm_transpor
 	if (err != 0)
 		return err;
 	FILL(filled.region, capacity, any_capacity);
+	FILL(filled.region, isolate, any_isolate);
 	FILL(filled.region, create, nosys_create);
 	FILL(filled.region, commit, nosys_commit);
 	FILL(filled.region, destroy, nosys_destroy);

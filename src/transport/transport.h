@@ -82,6 +82,10 @@ struct dm_region_ops {
 	/* Map [offset, offset + bytes) at exactly `address`, over the reservation that is there; multiples of align_bytes.
 	 * Without DM_CAP_MAPS: give memory there that holds this member's copy. */
 	int (*map)(struct dm_device *device, uint64_t offset, uint64_t bytes, void *address);
+	/* From here on what this process stores to a part that it has mapped at `address` stays in this process, and nothing else
+	 * of it reaches the device.  Loads go on to see something: the device, or what was there.  Runs in a signal handler, in
+	 * several threads at a time, and again; describes no failure.  Without the operation the mapping becomes read-only. */
+	int (*isolate)(struct dm_device *device, uint64_t offset, uint64_t bytes, void *address);
 	/* Make the device larger; at most what the caller asked.  -ENOSPC, -EFBIG. */
 	int (*grow)(struct dm_device *device, uint64_t size_bytes);
 	/* Take space for [offset, offset + bytes) now, so that no later store can fail; contents are kept.  -ENOSPC; after a

@@ -47,6 +47,7 @@ struct crash {
 	char extra[CRASH_PATH_BYTES]; /* of a second device */
 	char registry[CRASH_PATH_BYTES]; /* of windows: this test's own */
 	uint64_t size_bytes;
+	const char *lease;            /* of new pools */
 	_Atomic uint32_t blocks_used; /* entries of `blocks` that were ever used */
 	struct crash_block blocks[CRASH_BLOCKS_MAX];
 	struct crash_note notes[CRASH_THREADS];

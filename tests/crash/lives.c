@@ -4,6 +4,8 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/arith.h"
@@ -354,6 +356,43 @@ static void live_after_a_death(struct crash *c)
 	detach();
 }
 
+/* --- others that are stopped --- */
+
+/* A member that ends with its parent, which is the victim. */
+static void be_stopped(struct crash *c)
+{
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	crash_attach(c);
+	(void)crash_alloc(c, MEDIUM);
+	raise(SIGSTOP);
+}
+
+static uint32_t live_members(void)
+{
+	struct dmem_pool_info info = {.struct_bytes = sizeof(info)};
+
+	return dmem_pool_info(crash_pool, &info) == 0 ? info.members : 0;
+}
+
+static void live_after_a_stop(struct crash *c)
+{
+	pid_t stopped = crash_fork(c, CRASH_EARLIER, be_stopped);
+	uint32_t own[8];
+
+	(void)waitpid(stopped, NULL, WUNTRACED);
+	crash_attach(c);
+	alloc_some(c, SMALL, 8, own);
+	for (unsigned i = 0; i < 10000 && live_members() > 1; i++) /* the stopped one is live until it is fenced */
+		dm_clock_sleep_ns(DM_NS_PER_MS);
+	if (live_members() > 1)
+		crash_fail(c, "a stopped member was not fenced");
+	free_some(c, own, 0, 8, 2);
+	(void)kill(stopped, SIGKILL);
+	(void)crash_wait(stopped);
+	(void)crash_wait_for_members(c, 1); /* what it had is taken over */
+	detach();
+}
+
 const struct crash_case crash_cases[] = {
 	{"slabs", NULL, live_with_slabs, false},
 	{"slabs, partner", NULL, live_with_slabs, true},
@@ -376,5 +415,6 @@ const struct crash_case crash_cases[] = {
 	{"growth", NULL, live_with_growth, false},
 	{"growth, partner", NULL, live_with_growth, true},
 	{"after a death", die_of_everything, live_after_a_death, false},
+	{"after a stop", NULL, live_after_a_stop, false},
 };
 const unsigned crash_case_count = DM_ARRAY_LENGTH(crash_cases);

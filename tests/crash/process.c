@@ -77,8 +77,8 @@ void crash_new_pool_of(struct crash *c, uint64_t size_bytes)
 	sem_init(&c->victim_goes, 1, 0);
 	sem_init(&c->heir_waits, 1, 0);
 	sem_init(&c->heir_goes, 1, 0);
-	snprintf(uri, sizeof(uri), "%s?size=%llu&members=64&beat=10ms&lease=100ms%s", c->uri,
-	         (unsigned long long)size_bytes, scratch_mode_keys());
+	snprintf(uri, sizeof(uri), "%s?size=%llu&members=64&beat=10ms&lease=%s%s", c->uri,
+	         (unsigned long long)size_bytes, c->lease != NULL ? c->lease : "100ms", scratch_mode_keys());
 	if (dmem_pool_create(uri, NULL) != 0)
 		crash_fail(c, "create: %s", dmem_last_error());
 }

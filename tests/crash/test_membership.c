@@ -121,6 +121,7 @@ Test(membership, memory_of_a_grower_that_died_is_used_only_when_every_member_has
 	struct crash *c = crash_begin();
 	pid_t partner;
 
+	c->lease = "60s"; /* so that the stopped partner stays a member */
 	crash_new_pool_of(c, DM_GIB);
 	partner = crash_fork_partner(c);
 	(void)kill(partner, SIGSTOP);

@@ -86,6 +86,18 @@ const struct ctl_command ctl_commands[] = {
 	 "\n"
 	 "  dmemctl add file:/dev/shm/a file:/mnt/huge/a2 --size 4G\n"
 	 "  dmemctl add file:/mnt/huge/a2 --size 4G                    (to the pool that DMEM_POOL names)\n"},
+	{"evict", "[URI] SLOT", 1, 2, 0, ctl_run_evict, "go on without a member that does not answer",
+	 "Fences the member of a slot: its locks are released, nobody waits for it any more, its own calls are refused.  On this\n"
+	 "host it is cut off first, so that no later store of its reaches the pool.  Its memory waits until it ends, or until it is\n"
+	 "said to be dead.  Members that are silent for a lease are fenced without this.\n"
+	 "\n"
+	 "  dmemctl evict file:/dev/shm/a 3\n"},
+	{"dead", "[URI] SLOT", 1, 2, 0, ctl_run_dead, "say that a member of another host does not run any more",
+	 "Says that the member of a slot has ended, which can't be seen from here: its host is off, or its process is gone.  What\n"
+	 "it had is taken over.  If it runs all the same, it and others will use the same memory.  Refused for a process of this\n"
+	 "host that runs.\n"
+	 "\n"
+	 "  dmemctl dead file:/dev/shm/a 3\n"},
 	{"destroy", "URI", 1, 1, 0, ctl_run_destroy, "remove a pool and all that is in it",
 	 "Removes a pool.  It asks nothing, and there is no way back; so it wants the pool named and never takes the default.\n"
 	 "A pool that a living process has attached is not removed: dmemctl members says who has it.\n"

@@ -91,6 +91,8 @@ int ctl_run_fsck(struct ctl *ctl);
 int ctl_run_grow(struct ctl *ctl);
 int ctl_run_add(struct ctl *ctl);
 int ctl_run_destroy(struct ctl *ctl);
+int ctl_run_evict(struct ctl *ctl);
+int ctl_run_dead(struct ctl *ctl);
 int ctl_run_devices(struct ctl *ctl);
 
 /* pool.c: URIs and the pool that is looked at. */

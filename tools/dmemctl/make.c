@@ -203,3 +203,44 @@ int ctl_run_destroy(struct ctl *ctl)
 	ctl_json_flag(json, "destroyed", true);
 	return ctl_finish(ctl, json, 0);
 }
+
+/* --- evict, dead --- */
+
+static int change_member(struct ctl *ctl, bool dead)
+{
+	const char *text = ctl->operands[ctl->operand_count - 1];
+	char *end = NULL;
+	unsigned long slot = strtoul(text, &end, 10);
+	struct json_object *json;
+	struct ctl_pool pool;
+	int result, code;
+
+	if (*text < '0' || *text > '9' || *end != '\0' || slot >= UINT32_MAX)
+		return ctl_usage(ctl, "'%s' is no slot: dmemctl members shows them", text);
+	result = ctl_pool_open(ctl, ctl_uri(ctl, ctl->operand_count == 2), &pool);
+	if (result != CTL_OK)
+		return result;
+	code = dm_inspect_evict(pool.pool, (uint32_t)slot, dead);
+	if (code != 0) {
+		result = ctl_refused(ctl, code);
+	} else if (!ctl_given(ctl, CTL_JSON)) {
+		printf("member %lu is %s\n", slot, dead ? "dead, and what it had is taken over" : "fenced");
+	} else {
+		json = ctl_json_object();
+		ctl_json_number(json, "slot", slot);
+		ctl_json_text(json, "state", dead ? "dead" : "fenced");
+		result = ctl_finish(ctl, json, 0);
+	}
+	ctl_pool_close(&pool);
+	return result;
+}
+
+int ctl_run_evict(struct ctl *ctl)
+{
+	return change_member(ctl, false);
+}
+
+int ctl_run_dead(struct ctl *ctl)
+{
+	return change_member(ctl, true);
+}

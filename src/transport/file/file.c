@@ -40,6 +40,9 @@ int dm_file_fd(struct dm_file *file)
 	int fd = atomic_load_explicit(&file->fd, memory_order_acquire);
 	int again;
 
+	if (atomic_load_explicit(&file->isolated, memory_order_relaxed))
+		return dm_fail_quietly(DMEM_E_FENCED, "%s: this member was fenced: detach the pool, and attach it again",
+		                       file->path);
 	if (is_our_file(file, fd))
 		return fd;
 	again = open(file->path, O_RDWR | O_CLOEXEC);
@@ -210,6 +213,30 @@ static int file_map(struct dm_device *device, uint64_t offset, uint64_t bytes, v
 	return dm_fail(err, "%s cannot be mapped at %p: %s", file->path, address, dmem_strerror(err));
 }
 
+/*
+ * A private view of the same file.  The descriptor becomes one for reading, so that a thread that was about to write through it
+ * can't.  In a signal handler: no messages, and nothing of the C library that is not async-signal-safe.
+ */
+static int file_isolate(struct dm_device *device, uint64_t offset, uint64_t bytes, void *address)
+{
+	struct dm_file *file = dm_file_of(device);
+	int fd = atomic_load_explicit(&file->fd, memory_order_acquire);
+	int reader = -1;
+
+	atomic_store(&file->isolated, true);
+	if (is_our_file(file, fd)) {
+		reader = open(file->path, O_RDONLY | O_CLOEXEC);
+		if (is_our_file(file, reader))
+			dup3(reader, fd, O_CLOEXEC);
+		if (reader >= 0)
+			close(reader);
+		if (!file->hugetlbfs && mmap(address, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE,
+		                             fd, (off_t)offset) != MAP_FAILED)
+			return 0;
+	}
+	return mprotect(address, bytes, PROT_READ) == 0 ? 0 : -errno;
+}
+
 static int file_probe(struct dm_device *device)
 {
 	struct dm_file *file = dm_file_of(device);
@@ -232,6 +259,7 @@ const struct dm_transport dm_transport_file = {
 			.close = file_close,
 			.size = file_size,
 			.map = file_map,
+			.isolate = file_isolate,
 			.grow = dm_file_grow,
 			.reserve = dm_file_reserve,
 			.release = dm_file_release,

@@ -18,6 +18,7 @@ struct dm_file {
 	dev_t file_device;       /* which file it is */
 	ino_t file_inode;
 	bool hugetlbfs;
+	_Atomic bool isolated;  /* nothing of this process may reach the file any more */
 	_Atomic bool loss_told; /* probe() has logged that the file became shorter */
 	bool temporary;         /* created and not committed: `new_path` exists and goes with close() */
 	pid_t creator;          /* only this process removes `new_path`, not a child that forked in between */

@@ -4,6 +4,7 @@
 #include <criterion/new/assert.h>
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -176,9 +177,13 @@ static bool more_can_be_had(void *unused)
 
 Test(growth, a_stopped_member_delays_the_use_and_nothing_else)
 {
-	pid_t other = child_start(attach_and_stop, NULL);
+	pid_t other;
 	int status;
 
+	/* with a lease so long that it is not fenced meanwhile */
+	scratch_create("patient", "size=16M&members=16&span=1G&lease=60s&beat=10");
+	cr_assert(zero(int, rename(scratch_path("patient"), scratch_path("p"))));
+	other = child_start(attach_and_stop, NULL);
 	cr_assert(gate_wait(&talk->ready));
 	cr_assert(eq(int, waitpid(other, &status, WUNTRACED), other));
 	pool = scratch_attach("p");
