@@ -432,7 +432,7 @@ static void new_pool(void)
 {
 	char text[160];
 
-	snprintf(text, sizeof(text), "%s?size=2G&members=512&beat=20ms&lease=200ms", uri);
+	snprintf(text, sizeof(text), "%s?size=2G&members=512&beat=20ms&lease=2s", uri);
 	if (dmem_pool_create(text, NULL) != 0)
 		find("create: %s", dmem_last_error());
 	atomic_store(&account->lost, 0);

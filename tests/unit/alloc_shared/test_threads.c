@@ -17,7 +17,7 @@ static struct dmem_pool *pool;
 static void set_up(void)
 {
 	scratch_begin();
-	pool = scratch_pool("p", "size=64M&members=16&beat=20&lease=100");
+	pool = scratch_pool("p", "size=64M&members=16&beat=20&lease=3000");
 }
 
 TestSuite(threads, .init = set_up, .fini = scratch_end);

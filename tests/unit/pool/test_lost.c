@@ -70,7 +70,7 @@ Test(lost, a_pool_truncated_behind_its_metadata_is_lost_and_nobody_crashes)
 {
 	off_t length = 10 * (off_t)DM_MIB;
 
-	scratch_create("p", "size=64M&members=16&beat=20&lease=100");
+	scratch_create("p", "size=64M&members=16&beat=20&lease=3000");
 	cr_expect(zero(int, child_run(use_truncated, &length)));
 }
 
@@ -78,7 +78,7 @@ Test(lost, a_pool_truncated_to_nothing_is_lost_and_nobody_crashes)
 {
 	off_t length = 0;
 
-	scratch_create("p", "size=64M&members=16&beat=20&lease=100");
+	scratch_create("p", "size=64M&members=16&beat=20&lease=3000");
 	cr_expect(zero(int, child_run(use_truncated, &length)));
 }
 

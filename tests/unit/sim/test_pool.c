@@ -13,7 +13,7 @@
 #include "lib/scratch.h"
 #include "transport/sim/sim.h"
 
-#define KEYS  "size=32M&members=16&beat=20ms&lease=200ms"
+#define KEYS  "size=32M&members=16&beat=20ms&lease=3s"
 #define NODES 200
 #define BLOCK 40
 #define TURNS 12u
