@@ -115,16 +115,18 @@ static bool chunk_is_free(struct dm_shared *shared, const struct dm_segment *seg
 	       dm_chunk_owner_state(word) == DM_CHUNK_FREE;
 }
 
-/* Lease `chunks` chunks from `first`; on failure those that were leased are given back. */
+/* Lease `chunks` chunks from `first`; on failure those that were leased are given back.  A chunk that was free when it was looked
+ * at may be an orphan by now, with somebody's blocks in it: that one is ours from then on, but no part of a row. */
 static int lease_row(struct dm_shared *shared, const struct dm_segment *segment, uint64_t first, uint64_t chunks)
 {
 	uint64_t base = segment->data_first / shared->geometry.chunk_extents;
 
 	for (uint64_t i = 0; i < chunks; i++) {
-		if (dm_chunk_lease(shared, segment, first + i) != NULL)
-			continue;
-		int rc = -errno;
+		struct dm_chunk *chunk = dm_chunk_lease(shared, segment, first + i);
+		int rc = chunk == NULL ? -errno : chunk->extents_used != 0 ? -EAGAIN : 0;
 
+		if (rc == 0)
+			continue;
 		while (i-- > 0)
 			dm_chunk_release(shared, atomic_load(&shared->chunks[base + first + i]), false);
 		return rc;
